@@ -98,7 +98,13 @@ class Reached:
 
 
 def first_limit(
-    limits: Limits, *, spent_micro: int, ran_for: timedelta, price_per_hour_micro: int, now: datetime, idle_since: datetime | None
+    limits: Limits,
+    *,
+    spent_micro: int,
+    ran_for: timedelta,
+    price_per_hour_micro: int,
+    now: datetime,
+    idle_since: datetime | None,
 ) -> Reached | None:
     """When a running instance will stop by itself if nothing changes; None if it never will.
 
@@ -110,9 +116,7 @@ def first_limit(
         if left is not None:
             candidates.append(Reached("max_cost", now + left, "it reached its cost limit"))
     if limits.max_duration is not None:
-        candidates.append(
-            Reached("max_duration", now + limits.max_duration - ran_for, "it reached its duration limit")
-        )
+        candidates.append(Reached("max_duration", now + limits.max_duration - ran_for, "it reached its duration limit"))
     if limits.max_idle is not None and idle_since is not None:
         candidates.append(Reached("max_idle", idle_since + limits.max_idle, "it was idle for as long as allowed"))
     return min(candidates, key=lambda reached: reached.at, default=None)

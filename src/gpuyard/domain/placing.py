@@ -150,9 +150,7 @@ def _place_one(
             behind = True
             continue
         offers = [fitting[where][gpu] for gpu in demand]
-        return Placed(
-            entry.instance_id, *where, priced[where], any(offer.simulated for offer in offers), pools
-        )
+        return Placed(entry.instance_id, *where, priced[where], any(offer.simulated for offer in offers), pools)
     if behind:
         return WaitReason(WaitCode.BEHIND_OTHERS, f"{wanted} is free, but kept for an instance ahead in line")
     return WaitReason(WaitCode.NO_CAPACITY, f"{wanted} is not free now")
@@ -161,9 +159,9 @@ def _place_one(
 def _usable_pools(entry: Waiting, sites: Mapping[tuple[str, str], Site]) -> Iterable[Pool]:
     demand = entry.spec.demand()
     for where, site in sites.items():
-        if all(gpu in site for gpu in demand) and _allowed(site, entry.placement):
-            if entry.pinned is None or entry.pinned == where:
-                yield from (site[gpu].pool for gpu in demand)
+        reachable = _allowed(site, entry.placement) and entry.pinned in (None, where)
+        if reachable and all(gpu in site for gpu in demand):
+            yield from (site[gpu].pool for gpu in demand)
 
 
 def _allowed(site: Site, placement: Placement) -> bool:

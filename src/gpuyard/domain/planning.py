@@ -51,7 +51,7 @@ def plan(instance: Instance, seen: Sighting, now: datetime) -> Plan:
         return Plan(record=E.GAVE_UP, reason=f"still {instance.state} after {limit}", again_in=_SOON)
 
     match instance.state, seen.presence:
-        case (S.WAITING | S.DELETED), _:
+        case ((S.WAITING | S.DELETED), _):
             return Plan()
 
         case S.REQUESTED, P.ABSENT:
@@ -104,6 +104,6 @@ def plan(instance: Instance, seen: Sighting, now: datetime) -> Plan:
             return Plan(record=E.RELEASED, capacity_returned=True, gone=True)
         case S.FAILED, P.ABSENT:
             return Plan(capacity_returned=True, gone=True)
-        case (S.DELETING | S.FAILED), _:
+        case ((S.DELETING | S.FAILED), _):
             return Plan(ask=Ask.RELEASE, again_in=_SOON)
     raise AssertionError(f"no plan for {instance.state} and {seen.presence}")

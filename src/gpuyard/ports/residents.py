@@ -72,7 +72,12 @@ class Resident(Protocol):
         """Anything else the resident answers, streamed both ways."""
 
     async def websocket(
-        self, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, subprotocols: tuple[str, ...] = ()
+        self,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        subprotocols: tuple[str, ...] = (),
     ) -> Pipe: ...
 
 

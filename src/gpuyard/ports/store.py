@@ -127,9 +127,7 @@ class Instances(Protocol):
     def by_short_id(self, short_id: str) -> Instance | None:
         """Across accounts: for the proxy, which then checks who asks."""
 
-    def page(
-        self, account_id: AccountId, filter: InstanceFilter, *, limit: int, cursor: str | None
-    ) -> Page[Instance]:
+    def page(self, account_id: AccountId, filter: InstanceFilter, *, limit: int, cursor: str | None) -> Page[Instance]:
         """Newest first. Raises Invalid for a cursor that is not one of ours."""
 
     def save(self, instance: Instance, *, claim: Claim | None = None) -> bool:
@@ -209,9 +207,7 @@ class Ledger(Protocol):
     def open_interval(self, interval: UsageInterval) -> None: ...
     def open_intervals(self) -> Sequence[UsageInterval]: ...
     def intervals(self, instance_id: InstanceId) -> Sequence[UsageInterval]: ...
-    def intervals_between(
-        self, account_id: AccountId, start: datetime, end: datetime
-    ) -> Sequence[UsageInterval]:
+    def intervals_between(self, account_id: AccountId, start: datetime, end: datetime) -> Sequence[UsageInterval]:
         """Those that overlap [start, end)."""
 
     def save_interval(self, interval: UsageInterval) -> None:
@@ -228,9 +224,7 @@ class Ledger(Protocol):
 
 class Events(Protocol):
     def add(self, event: Event) -> None: ...
-    def after(
-        self, account_id: AccountId, seq: int, *, limit: int, subject: str | None = None
-    ) -> Sequence[Event]:
+    def after(self, account_id: AccountId, seq: int, *, limit: int, subject: str | None = None) -> Sequence[Event]:
         """Oldest first, those with a larger `seq`."""
 
     def last_seq(self) -> int: ...
