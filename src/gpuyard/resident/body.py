@@ -1,0 +1,40 @@
+"""Request bodies read with a bound and checked against their shape, so that routes see only values that fit."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from gpuyard.resident.errors import Refusal, malformed, wrong_field
+
+BODY_LIMIT = 32 * 1024 * 1024
+"""Code travels in a body; data travels as files, which have no bound."""
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+async def bounded(request: Request, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body, or 413 before more than `limit` bytes of it are in memory."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise Refusal(413, "too_large", f"the body is over {limit} bytes", hint="send large content as files")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def parsed(request: Request, shape: type[Shape], *, empty: bytes = b"") -> Shape:
+    """The body as `shape`; 400 when it is not JSON, 422 naming the first wrong field. `empty` stands for no body."""
+    raw = await bounded(request) or empty
+    try:
+        return shape.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise malformed(f"the body is not JSON: {first['msg']}") from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise wrong_field(field, f"{field or 'body'}: {first['msg']}") from None
