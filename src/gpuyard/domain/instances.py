@@ -183,6 +183,8 @@ class Instance:
     """Fixed when it is placed; what it costs while it runs."""
     running_at: datetime | None = None
     """When it first ran."""
+    may_wait: bool = True
+    """False when the customer asked for capacity now or not at all: it fails rather than joins the line."""
     has_disk: bool = False
     """A provider keeps a disk for it: it must start where it stopped."""
 

@@ -43,6 +43,8 @@ class UsageInterval:
     started_at: datetime
     ended_at: datetime | None = None
     charged_micro: int = 0
+    seen_at: datetime | None = None
+    """When the machine was last seen running: what is found gone is charged to here and no further."""
 
     def cost_until(self, now: datetime) -> int:
         """The whole cost of the interval up to `now`, or to its end."""
