@@ -66,16 +66,28 @@ def of_disk(error: OSError, *, what: str) -> Refusal | None:
 _DISK: dict[int, tuple[int, str, str]] = {
     errno.ENOENT: (404, "not_found", "no such file or directory"),
     errno.ENOSPC: (507, "storage_full", "the instance's disk is full; delete something or ask for a larger disk"),
-    errno.EDQUOT: (507, "storage_full", "the instance's disk quota is used up; delete something or ask for a larger disk"),
+    errno.EDQUOT: (
+        507,
+        "storage_full",
+        "the instance's disk quota is used up; delete something or ask for a larger disk",
+    ),
     errno.EFBIG: (507, "storage_full", "the file is larger than the instance's limit for one file"),
     errno.EROFS: (409, "illegal_state", "this part of the instance's disk is read-only"),
     errno.EACCES: (422, "invalid_request", "the instance's user may not do this here"),
     errno.EPERM: (422, "invalid_request", "the instance's user may not do this here"),
     errno.EISDIR: (409, "illegal_state", "it is a directory"),
     errno.ENOTDIR: (409, "illegal_state", "a part of the path is a file, not a directory"),
-    errno.ENOTEMPTY: (409, "illegal_state", "the directory is not empty; `?recursive=true` deletes it with its content"),
+    errno.ENOTEMPTY: (
+        409,
+        "illegal_state",
+        "the directory is not empty; `?recursive=true` deletes it with its content",
+    ),
     errno.EEXIST: (409, "illegal_state", "it exists already"),
     errno.ENAMETOOLONG: (422, "invalid_request", "a name in the path is too long"),
-    errno.ELOOP: (422, "invalid_request", "symbolic links go round in a circle, or one stands where none may be followed"),
+    errno.ELOOP: (
+        422,
+        "invalid_request",
+        "symbolic links go round in a circle, or one stands where none may be followed",
+    ),
     errno.ETXTBSY: (409, "illegal_state", "the program is running"),
 }
