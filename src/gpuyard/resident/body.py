@@ -38,3 +38,22 @@ async def parsed(request: Request, shape: type[Shape], *, empty: bytes = b"") ->
             raise malformed(f"the body is not JSON: {first['msg']}") from None
         field = ".".join(str(part) for part in first["loc"])
         raise wrong_field(field, f"{field or 'body'}: {first['msg']}") from None
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes-or-no of the query; absent is no."""
+    value = request.query_params.get(name, "false").lower()
+    if value not in _FLAGS:
+        raise wrong_field(name, f"{name}: {value!r} is neither true nor false")
+    return _FLAGS[value]
+
+
+_FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def offset(request: Request, name: str) -> int:
+    """A count of bytes in the query; absent is 0."""
+    value = request.query_params.get(name, "0")
+    if not (value.isascii() and value.isdigit()):
+        raise wrong_field(name, f"{name}: {value!r} is not a number of bytes")
+    return int(value)

@@ -9,9 +9,11 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuyard.resident.errors import wrong_state
+from gpuyard.resident.paths import Places
 from gpuyard.resident.wire import Assignment, Residence, ResidentConfig
 
 if TYPE_CHECKING:
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("gpuyard.resident")
 
 
+_NOBODY = Assignment(instance_id="", short_id="", name="", secret="", app_password="")
+"""Stands in for the instance of a warm resident that has none yet."""
+
+
 class Resident:
     """The state every route shares. Made once per process, before the first request."""
 
     def __init__(self, config: ResidentConfig) -> None:
         self.config = config
         self.residence: Residence = config.residence
-        self.active_at = time.time()
+        self._touched_at = time.time()
         self.ending = asyncio.Event()
         """Set when the process should go: by `POST /shutdown`, SIGTERM, or a warm resident's standard input closing."""
         self.grace_seconds = 5.0
@@ -87,7 +93,18 @@ class Resident:
         """The whole environment of a program started now; nothing of the resident's own leaks into it."""
         from gpuyard.resident import environment
 
-        return environment.program_environment(self.residence, self.assignment)
+        return environment.program_environment(self.residence, self.assignment or _NOBODY)
+
+    @property
+    def python(self) -> Path:
+        """The instance's own interpreter, for kernels and for detached Python."""
+        from gpuyard.resident import environment
+
+        return environment.python_of(self.residence)
+
+    def directory(self, path: str | None) -> Path:
+        """The real directory a caller means; the work directory for None."""
+        return Places.of(self.residence).locate(path or "", field="cwd").real
 
     # what runs
 
@@ -109,7 +126,14 @@ class Resident:
 
     def touch(self) -> None:
         """Something ran, was typed or was transferred just now."""
-        self.active_at = time.time()
+        self._touched_at = time.time()
+
+    @property
+    def active_at(self) -> float:
+        """When something last ran, was typed or was transferred: now, while an execution runs."""
+        if self._executions is not None and self._executions.running():
+            self.touch()
+        return self._touched_at
 
     def process_pids(self) -> set[int]:
         """Every program of the instance: all descendants, the daemonised too (they come back to the resident)."""
@@ -138,7 +162,7 @@ class Resident:
             if isinstance(outcome, Exception):
                 log.warning("something did not end cleanly", exc_info=outcome)
         if self._executions is not None:
-            self._executions.cancel_all()
+            await self._executions.cancel_all()
         await execution_tree.end(self.process_pids, self.grace_seconds)
         if self._kernels is not None:
             await self._kernels.close()

@@ -17,6 +17,7 @@ import uvicorn
 
 from gpuyard.resident.app import build
 from gpuyard.resident.core import Resident
+from gpuyard.resident.reaper import sweep_for_ever
 from gpuyard.resident.wire import Residence, ResidentConfig
 
 log = logging.getLogger("gpuyard.resident")
@@ -55,14 +56,16 @@ async def serve(config: ResidentConfig) -> None:
         )
     )
     resident.prepare()
+    _ = resident.executions  # what an earlier run left unfinished ends now, not when somebody first asks
+    sweeping = asyncio.create_task(sweep_for_ever())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(resident.ending.wait())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     await resident.close()
+    sweeping.cancel()
     server.should_exit = True
     await serving
-    if config.residence.socket:
-        Path(config.residence.socket).unlink(missing_ok=True)
+    _remove_socket(config.residence)
 
 
 def listen(residence: Residence) -> socket.socket:
@@ -85,6 +88,11 @@ def listen(residence: Residence) -> socket.socket:
         os.umask(before)
     listener.listen(256)
     return listener
+
+
+def _remove_socket(residence: Residence) -> None:
+    if residence.socket is not None:
+        Path(residence.socket).unlink(missing_ok=True)
 
 
 def _listen_on_port(host: str, port: int) -> socket.socket:

@@ -1,0 +1,249 @@
+"""The executions of an instance: started once per id, remembered on its disk, with a journal that outlives everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import psutil
+
+from gpuyard.resident import execution_tree
+from gpuyard.resident.errors import not_found, wrong_field, wrong_state
+from gpuyard.resident.journal import Journal, repair
+from gpuyard.resident.wire import ExecutionRequest, ExecutionView
+
+if TYPE_CHECKING:
+    from gpuyard.resident.core import Resident
+
+log = logging.getLogger("gpuyard.resident")
+
+SignalName = Literal["INT", "TERM", "KILL"]
+
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+RESIDENT_RESTARTED = 255
+"""The exit code of an execution whose end nobody saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    code: int
+    reason: str = ""
+    result: str | None = None
+
+
+class Run(Protocol):
+    """How one kind of execution is carried out."""
+
+    async def run(self) -> Ending:
+        """Called once. All output is in the journal when it returns."""
+
+    async def signal(self, name: SignalName) -> None: ...
+
+    async def feed(self, data: bytes, *, eof: bool) -> bool:
+        """False when its standard input is closed."""
+
+
+class Execution:
+    """One execution and what is known of it; `run` is there while it runs."""
+
+    def __init__(
+        self, id: str, request: ExecutionRequest, started_at: float, directory: Path, journal: Journal
+    ) -> None:
+        self.id = id
+        self.request = request
+        self.started_at = started_at
+        self.directory = directory
+        self.journal = journal
+        self.ended_at: float | None = None
+        self.ending: Ending | None = None
+        self.run: Run | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.ending is not None
+
+    def view(self) -> ExecutionView:
+        ending = self.ending
+        return ExecutionView(
+            id=self.id,
+            kind=self.request.kind,
+            state="ended" if ending else "running",
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            exit_code=ending.code if ending else None,
+            reason=ending.reason if ending else "",
+            result=ending.result if ending else None,
+            journal_bytes=self.journal.size,
+        )
+
+    def end(self, ending: Ending) -> None:
+        """Write the end down: the view first, so that whoever sees the `exit` record finds the result as well."""
+        self.ending, self.ended_at, self.run = ending, time.time(), None
+        _write(self.directory / "result.json", json.dumps(ending.result))
+        self.journal.end(ending.code, ending.reason)
+
+
+class Executions:
+    """All executions of this instance, of this run of the resident and of earlier ones."""
+
+    def __init__(self, resident: Resident) -> None:
+        self._resident = resident
+        self._home = resident.residence.state / "executions"
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._all: dict[str, Execution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._take_up()
+
+    def listed(self) -> list[Execution]:
+        """The oldest first."""
+        return sorted(self._all.values(), key=lambda execution: execution.started_at)
+
+    def running(self) -> bool:
+        return bool(self._tasks)
+
+    def get(self, id: str) -> Execution:
+        execution = self._all.get(id)
+        if execution is None:
+            raise not_found(f"no execution {id!r} in this instance")
+        return execution
+
+    def start(self, id: str, request: ExecutionRequest) -> tuple[Execution, bool]:
+        """Start it, or find it: the same id never runs twice, not even after a restart of the resident."""
+        if id in self._all:
+            return self._all[id], False
+        if not _ID.fullmatch(id):
+            raise wrong_field("id", f"the execution id {id!r} may have letters, digits, `_`, `-` and `.`, at most 128")
+        if self._closing:
+            raise wrong_state("the instance is shutting down")
+        self._check(request)
+        execution = self._write_down(id, request)
+        execution.run = self._run_for(execution)
+        task = asyncio.create_task(self._carry_out(execution, execution.run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return execution, True
+
+    def forget(self, id: str) -> None:
+        execution = self.get(id)
+        if not execution.ended:
+            raise wrong_state(f"execution {id} still runs", hint="signal it first")
+        del self._all[id]
+        execution.journal.close()
+        shutil.rmtree(execution.directory, ignore_errors=True)
+
+    async def close(self) -> None:
+        """After the programs have ended: wait for their last output, then leave every journal complete."""
+        self._closing = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+        for execution in self._all.values():
+            if not execution.ended:
+                execution.end(Ending(RESIDENT_RESTARTED, "cancelled"))
+            execution.journal.close()
+
+    async def cancel_all(self) -> None:
+        """Nothing starts any more, and what runs now ends as cancelled."""
+        self._closing = True
+        runs = [execution.run for execution in self._all.values() if execution.run]
+        await asyncio.gather(*(run.signal("TERM") for run in runs))
+
+    def _check(self, request: ExecutionRequest) -> None:
+        if request.kind == "argv" and not request.argv:
+            raise wrong_field("argv", "argv must name a program")
+        if request.kind != "argv" and request.argv:
+            raise wrong_field("argv", f"argv is for kind `argv`; kind `{request.kind}` takes code")
+        texts = [*request.argv, *request.env, *request.env.values()]
+        if any("\0" in text for text in texts):
+            raise wrong_field("argv" if request.argv else "env", "a NUL character cannot be passed to a program")
+        if any("=" in name or not name for name in request.env):
+            raise wrong_field("env", "a variable's name is not empty and has no `=`")
+        if request.cwd is not None and not self._resident.directory(request.cwd).is_dir():
+            raise wrong_field("cwd", f"cwd: {request.cwd!r} is not a directory of the instance")
+
+    def _run_for(self, execution: Execution) -> Run:
+        if execution.request.kind == "python" and not execution.request.detached:
+            from gpuyard.resident.kernel_run import KernelRun
+
+            return KernelRun(self._resident, execution)
+        from gpuyard.resident.execution_process import ProcessRun
+
+        return ProcessRun(self._resident, execution)
+
+    async def _carry_out(self, execution: Execution, run: Run) -> None:
+        self._resident.touch()
+        try:
+            ending = await run.run()
+        except Exception as error:
+            log.exception("execution %s", execution.id)
+            execution.journal.text("stderr", f"gpuyard: {type(error).__name__}: {error}\n")
+            ending = Ending(1)
+        execution.end(ending)
+        self._resident.touch()
+
+    # what stays on disk
+
+    def _write_down(self, id: str, request: ExecutionRequest) -> Execution:
+        directory = self._home / id
+        draft = self._home / f".{id}"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        started_at = time.time()
+        _write(draft / "request.json", json.dumps({"started_at": started_at, "request": request.model_dump()}))
+        draft.rename(directory)
+        execution = Execution(id, request, started_at, directory, self._journal(directory))
+        self._all[id] = execution
+        return execution
+
+    def _journal(self, directory: Path) -> Journal:
+        return Journal(directory / "journal.ndjson", self._resident.residence.journal_limit_bytes)
+
+    def _take_up(self) -> None:
+        """Know again what earlier runs of the resident left; end what was running, whose output nobody reads."""
+        lost = []
+        for directory in self._home.iterdir():
+            if directory.name.startswith("."):
+                shutil.rmtree(directory, ignore_errors=True)
+                continue
+            last = repair(directory / "journal.ndjson")
+            kept = json.loads((directory / "request.json").read_bytes())
+            request = ExecutionRequest.model_validate(kept["request"])
+            journal = self._journal(directory)
+            execution = Execution(directory.name, request, kept["started_at"], directory, journal)
+            self._all[execution.id] = execution
+            if last is not None and last["s"] == "exit":
+                execution.ending = Ending(last["code"], last["reason"], _result(directory))
+                execution.ended_at = last["t"]
+                journal.close()
+            else:
+                lost.append(execution)
+        if lost:
+            _end_leftovers({execution.id for execution in lost})
+        for execution in lost:
+            execution.end(Ending(RESIDENT_RESTARTED, "resident_restarted"))
+
+
+def _end_leftovers(marks: set[str]) -> None:
+    left = [pid for pid in psutil.pids() if any(execution_tree.carries(pid, mark) for mark in marks)]
+    execution_tree.send(left, signal.SIGKILL)
+
+
+def _result(directory: Path) -> str | None:
+    try:
+        result: str | None = json.loads((directory / "result.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return result
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
