@@ -1,0 +1,1 @@
+"""Where machines come from: one module or package per provider. `docs/providers.md` teaches writing one."""
