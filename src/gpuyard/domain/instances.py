@@ -66,6 +66,7 @@ INSTANCE_LIFECYCLE: Lifecycle[InstanceState, InstanceEvent] = Lifecycle(
         (S.WAITING, E.PLACED_AGAIN): S.STARTING,
         (S.WAITING, E.GAVE_UP): S.FAILED,
         (S.WAITING, E.REFUSED): S.FAILED,
+        (S.WAITING, E.STOP): S.STOPPING,  # a stopped instance that waited to start again; see may_stop
         (S.REQUESTED, E.UNPLACED): S.WAITING,
         (S.REQUESTED, E.ORDERED): S.PROVISIONING,
         (S.REQUESTED, E.REFUSED): S.FAILED,
@@ -85,8 +86,10 @@ INSTANCE_LIFECYCLE: Lifecycle[InstanceState, InstanceEvent] = Lifecycle(
         (S.STARTING, E.READY): S.RUNNING,
         (S.STARTING, E.UNPLACED): S.WAITING,
         (S.STARTING, E.VANISHED): S.FAILED,
-        (S.STARTING, E.REFUSED): S.FAILED,
-        (S.STARTING, E.GAVE_UP): S.FAILED,
+        # its disk is kept: what cannot start again goes back to being stopped, never to being erased
+        (S.STARTING, E.REFUSED): S.STOPPING,
+        (S.STARTING, E.GAVE_UP): S.STOPPING,
+        (S.STARTING, E.STOP): S.STOPPING,
         (S.DELETING, E.RELEASED): S.DELETED,
         **{(state, E.DELETE): S.DELETING for state in _LIVE},
     },
@@ -194,6 +197,11 @@ class Instance:
         if self.provider is None or self.region is None:
             return {}
         return {Pool(self.provider, self.region, gpu): n for gpu, n in self.spec.demand().items()}
+
+
+def may_stop(instance: Instance) -> bool:
+    """Only what has a disk to keep, or runs, can be stopped; anything else is deleted."""
+    return INSTANCE_LIFECYCLE.allows(instance.state, E.STOP) and (instance.state is S.RUNNING or instance.has_disk)
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
