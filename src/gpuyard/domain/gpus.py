@@ -59,8 +59,10 @@ class GpuCatalogue:
     def _by_spelling(self) -> dict[str, Gpu]:
         table: dict[str, Gpu] = {}
         for gpu in self.gpus.values():
-            for spelling in (*gpu.aliases, gpu.name, gpu.slug.removeprefix(f"{gpu.vendor}-"), gpu.slug):
+            for spelling in (*gpu.aliases, gpu.name, gpu.slug.removeprefix(f"{gpu.vendor}-")):
                 table[_fold(spelling)] = gpu
+        # last, so that no card's alias hides another card
+        table.update({_fold(gpu.slug): gpu for gpu in self.gpus.values()})
         return table
 
 

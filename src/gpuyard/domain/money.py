@@ -9,6 +9,8 @@ from gpuyard.domain.errors import Invalid
 
 MICRO = 1_000_000
 _HOUR_US = 3_600_000_000
+_CENTURY_US = 36_525 * 24 * _HOUR_US
+"""Beyond it, adding to an instant would run out of calendar."""
 
 
 def cost_micro(price_per_hour_micro: int, duration: timedelta) -> int:
@@ -21,8 +23,8 @@ def cost_micro(price_per_hour_micro: int, duration: timedelta) -> int:
 
 
 def lasts_for(price_per_hour_micro: int, budget_micro: int) -> timedelta | None:
-    """How long `budget_micro` pays for; None for ever (a price of zero)."""
-    if price_per_hour_micro <= 0:
+    """How long `budget_micro` pays for; None for ever: a price of zero, or more than a hundred years."""
+    if budget_micro * _HOUR_US >= price_per_hour_micro * _CENTURY_US:
         return None
     return timedelta(microseconds=budget_micro * _HOUR_US // price_per_hour_micro)
 
