@@ -24,20 +24,28 @@ class ExecutionState(StrEnum):
     ACCEPTED = "accepted"
     """Written down; the resident may not have it yet."""
     RUNNING = "running"
+    """The resident has it; its output is growing."""
     SUCCEEDED = "succeeded"
+    """It ended with exit code 0."""
     FAILED = "failed"
     """A non-zero exit code, an uncaught exception, or a timeout; `reason` tells which."""
     CANCELLED = "cancelled"
+    """Somebody ended it."""
     LOST = "lost"
     """The instance ended before it did."""
 
 
 class ExecutionEvent(StrEnum):
     STARTED = "started"
+    """The resident has it."""
     EXITED_WELL = "exited_well"
+    """Exit code 0."""
     EXITED_BADLY = "exited_badly"
+    """Another exit code, an exception, or its time was up."""
     CANCEL = "cancel"
+    """Somebody asked it to end."""
     INSTANCE_GONE = "instance_gone"
+    """Its instance stopped, failed or was deleted."""
 
 
 S, E = ExecutionState, ExecutionEvent
