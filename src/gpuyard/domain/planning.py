@@ -37,6 +37,7 @@ _AT_ONCE = timedelta()
 _SOON = timedelta(milliseconds=20)
 _LATER = timedelta(seconds=2)
 _WATCH = timedelta(seconds=5)
+_GLANCE = timedelta(minutes=5)
 
 S, E, P = InstanceState, InstanceEvent, Presence
 
@@ -91,14 +92,14 @@ def plan(instance: Instance, seen: Sighting, now: datetime) -> Plan:
             return Plan(record=E.VANISHED, reason=seen.reason or "it ended by itself", again_in=_AT_ONCE)
 
         case S.STOPPING, P.STOPPED:
-            return Plan(record=E.HALTED, capacity_returned=True)
+            return Plan(record=E.HALTED, capacity_returned=True, again_in=_GLANCE)
         case S.STOPPING, P.ABSENT:
             return Plan(record=E.VANISHED, reason="its disk is gone", again_in=_AT_ONCE)
         case S.STOPPING, _:
             return Plan(ask=Ask.STOP, again_in=_backing_off(waited))
 
         case S.STOPPED, P.STOPPED:
-            return Plan(capacity_returned=True)
+            return Plan(capacity_returned=True, again_in=_GLANCE)
         case S.STOPPED, P.ABSENT:
             return Plan(record=E.VANISHED, reason="its disk is gone", again_in=_AT_ONCE)
         case S.STOPPED, _:  # it came back by itself, at the owner's cost

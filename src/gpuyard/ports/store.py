@@ -116,7 +116,7 @@ class Keys(Protocol):
 
 
 class Instances(Protocol):
-    def add(self, instance: Instance, *, wake_at: datetime) -> None:
+    def add(self, instance: Instance, *, wake_at: datetime | None) -> None:
         """Raises NameTaken if a live instance of the account has the name."""
 
     def get(self, instance_id: InstanceId) -> Instance | None: ...

@@ -155,18 +155,19 @@ async def output(
     execution = await yard.store.read(lambda tx: _find(tx, caller, ref, execution_id))
     if after < 0:
         raise Invalid(f"after is {after}", field="after", hint="an offset of zero or more")
-    bell = yard.hints.journal(execution.id)
+    known = execution.id
+    bell = yard.hints.journal(known)
     offset = after
     while True:
         rung = bell.rung
         ended = execution.state in EXECUTION_ENDED
-        while data := yard.journals.read(execution.id, offset, READ_BYTES):
+        while data := yard.journals.read(known, offset, READ_BYTES):
             offset += len(data)
             yield offset, data
         if ended or not follow:
             return
         await bell.heard(rung, SLOW_LOOK_SECONDS)
-        current = await yard.store.read(lambda tx: tx.executions.get(execution.id))
+        current = await yard.store.read(lambda tx: tx.executions.get(known))
         if current is None:
             return
         execution = current

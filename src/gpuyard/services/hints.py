@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from weakref import WeakValueDictionary
 
 from gpuyard.domain.ids import AccountId, ExecutionId, InstanceId
 
@@ -11,7 +12,7 @@ from gpuyard.domain.ids import AccountId, ExecutionId, InstanceId
 class Bell:
     """Something that can be heard by everyone who listens, even if it rang a moment before they did."""
 
-    __slots__ = ("_listeners", "rung")
+    __slots__ = ("__weakref__", "_listeners", "rung")
 
     def __init__(self) -> None:
         self.rung = 0
@@ -47,14 +48,15 @@ class Hints:
         self.executions = Bell()
         self._woken: set[InstanceId] = set()
         self._events: defaultdict[AccountId, Bell] = defaultdict(Bell)
-        self._instance_bells: dict[InstanceId, Bell] = {}
-        self._journals: dict[ExecutionId, Bell] = {}
+        # kept only while somebody listens: there may be a bell for every instance and execution there ever was
+        self._instances: WeakValueDictionary[InstanceId, Bell] = WeakValueDictionary()
+        self._journals: WeakValueDictionary[ExecutionId, Bell] = WeakValueDictionary()
 
     def wake(self, instance_id: InstanceId) -> None:
         """A reconciler should look at this instance now."""
         self._woken.add(instance_id)
         self.instances.ring()
-        if bell := self._instance_bells.get(instance_id):
+        if bell := self._instances.get(instance_id):
             bell.ring()
 
     def take_woken(self) -> set[InstanceId]:
@@ -62,23 +64,17 @@ class Hints:
         return woken
 
     def instance(self, instance_id: InstanceId) -> Bell:
-        """Rings when this instance is woken. Kept until `forget_instance`."""
-        return self._instance_bells.setdefault(instance_id, Bell())
-
-    def forget_instance(self, instance_id: InstanceId) -> None:
-        self._instance_bells.pop(instance_id, None)
+        """Rings when this instance is woken. Hold on to it for as long as you listen."""
+        return self._instances.setdefault(instance_id, Bell())
 
     def events(self, account_id: AccountId) -> Bell:
         """Rings when the account has a new event."""
         return self._events[account_id]
 
     def journal(self, execution_id: ExecutionId) -> Bell:
-        """Rings when the execution's output or state changed. Kept until `forget_journal`."""
+        """Rings when the execution's output or state changed. Hold on to it for as long as you listen."""
         return self._journals.setdefault(execution_id, Bell())
 
     def journal_grew(self, execution_id: ExecutionId) -> None:
         if bell := self._journals.get(execution_id):
             bell.ring()
-
-    def forget_journal(self, execution_id: ExecutionId) -> None:
-        self._journals.pop(execution_id, None)

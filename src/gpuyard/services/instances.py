@@ -103,7 +103,8 @@ async def create(yard: Yard, caller: Caller, order: CreateOrder) -> tuple[Instan
             line_is_busy=bool(yard.line_positions),
         )
         instance = replace(instance, spec=granted)
-        tx.instances.add(instance, wake_at=now)
+        gives_up_at = now + order.limits.max_start if order.limits.max_start is not None else None
+        tx.instances.add(instance, wake_at=gives_up_at)
         note(tx, instance, "created", now)
         if isinstance(placed, Placed):
             instance = reserve(tx, instance, placed, now, currency=yard.currency)
@@ -261,7 +262,8 @@ async def delete(yard: Yard, caller: Caller, ref: str) -> Instance:
 
 
 def _tell(yard: Yard, instance: Instance) -> None:
-    yard.hints.wake(instance.id)
     yard.hints.events(instance.account_id).ring()
     if instance.state is InstanceState.WAITING:
         yard.hints.line.ring()
+    else:
+        yard.hints.wake(instance.id)
