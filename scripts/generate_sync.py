@@ -1,0 +1,100 @@
+"""Makes `src/gpuyard/sdk/_sync` out of `_async`: `python scripts/generate_sync.py [--check]`.
+
+Only names change, token by token, so that the two halves can be read side by side. What cannot be said by renaming lives in
+`sdk/_io.py`, once as `async_…` and once as `sync_…`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+SDK = Path(__file__).resolve().parent.parent / "src" / "gpuyard" / "sdk"
+NOTE = "# Made from `_async/` by scripts/generate_sync.py: change it there.\n"
+
+NAMES = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+    "aclose": "close",
+    "aread": "read",
+    "aiter_raw": "iter_raw",
+    "_async": "_sync",
+    "asynccontextmanager": "contextmanager",
+    "aclosing": "closing",
+    "AbstractAsyncContextManager": "AbstractContextManager",
+}
+_DROPPED = frozenset({"async", "await"})
+_CLASS = re.compile(r"\bAsync([A-Z]\w*)")
+_FUNCTION = re.compile(r"\basync_(\w+)")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def to_sync(source: str) -> str:
+    """The same module without `async` and `await`, every name replaced."""
+    lines = source.splitlines(keepends=True)
+    pieces: list[str] = []
+    line, column = 1, 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        (start_line, start), (end_line, end) = token.start, token.end
+        pieces.append(_between(lines, (line, column), (start_line, start)))
+        line, column = end_line, end
+        if token.type == tokenize.NAME and token.string in _DROPPED:
+            column += 1  # and the blank behind it
+        elif token.type in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT):
+            pieces.append(_renamed(token.string))
+        else:
+            pieces.append(token.string)
+    return "".join(pieces)
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    if start[0] == end[0]:
+        return lines[start[0] - 1][start[1] : end[1]] if start[0] <= len(lines) else ""
+    return "".join((lines[start[0] - 1][start[1] :], *lines[start[0] : end[0] - 1], lines[end[0] - 1][: end[1]]))
+
+
+def _renamed(text: str) -> str:
+    text = _WORD.sub(lambda word: NAMES.get(word[0], word[0]), text)
+    text = re.sub(r"\b(async|await) (?=with|for|def|client|inst|yard|call)", "", text)
+    text = _FUNCTION.sub(r"sync_\1", _CLASS.sub(r"\1", text))
+    return text.replace("asynchronous client: the one source", "synchronous client").replace(
+        "an Instance", "an Instance"
+    )
+
+
+def _formatted(name: str, source: str) -> str:
+    ruff = [sys.executable, "-m", "ruff"]
+    where = ["--stdin-filename", str(SDK / "_sync" / name), "-"]
+    for command in (["check", "--fix-only", "--select", "I,F401", "--quiet", *where], ["format", "--quiet", *where]):
+        source = subprocess.run([*ruff, *command], input=source, text=True, capture_output=True, check=True).stdout
+    return source
+
+
+def main() -> int:
+    check = "--check" in sys.argv[1:]
+    wanted = {
+        path.name: _formatted(path.name, NOTE + to_sync(path.read_text())) for path in (SDK / "_async").glob("*.py")
+    }
+    there = {path.name: path for path in (SDK / "_sync").glob("*.py")}
+    stale = [name for name, text in wanted.items() if name not in there or there[name].read_text() != text]
+    stale += [name for name in there if name not in wanted]
+    if check:
+        for name in sorted(stale):
+            sys.stderr.write(f"sdk/_sync/{name} is not what sdk/_async/{name} makes: run scripts/generate_sync.py\n")
+        return 1 if stale else 0
+    for name in stale:
+        if name in wanted:
+            (SDK / "_sync" / name).write_text(wanted[name])
+        else:
+            there[name].unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
