@@ -161,8 +161,10 @@ class Resident:
         for outcome in await asyncio.gather(*farewells, return_exceptions=True):
             if isinstance(outcome, Exception):
                 log.warning("something did not end cleanly", exc_info=outcome)
+        if self._kernels is not None:
+            self._kernels.closing = True
         if self._executions is not None:
-            await self._executions.cancel_all()
+            self._executions.give_up()
         await execution_tree.end(self.process_pids, self.grace_seconds)
         if self._kernels is not None:
             await self._kernels.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gpuyard.resident import execution_tree
 from gpuyard.resident.child import Child, Outlet
-from gpuyard.resident.executions import Ending, Execution, SignalName
+from gpuyard.resident.executions import TIMED_OUT, Ending, Execution, SignalName
 
 if TYPE_CHECKING:
     from gpuyard.resident.core import Resident
@@ -56,7 +56,8 @@ class ProcessRun:
         await self._last_output(outlets)
         if self._child.stdin is not None:
             self._child.stdin.close()
-        return Ending(code, self._reason(code))
+        reason = self._reason(code)
+        return Ending(TIMED_OUT if reason == "timeout" else code, reason)
 
     async def signal(self, name: SignalName) -> None:
         await self._started.wait()
@@ -65,6 +66,9 @@ class ProcessRun:
         else:
             self._asked_to_end = self._asked_to_end or "cancelled"
         execution_tree.send(self._tree(), SIGNALS[name])
+
+    def give_up(self) -> None:
+        self._asked_to_end = self._asked_to_end or "cancelled"
 
     async def feed(self, data: bytes, *, eof: bool) -> bool:
         await self._started.wait()

@@ -17,14 +17,15 @@ EXECUTION_MARK = "GPUYARD_EXECUTION_ID"
 _KILL_ROUNDS = 20
 
 
-def members(leader: int, mark: str) -> set[int]:
+def members(leader: int, mark: str | None = None) -> set[int]:
     """The living processes of an execution: of its session, descended from its leader, or carrying its mark."""
     family = set()
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.pid == leader or os.getsid(process.pid) == leader or carries(process.pid, mark):
+            marked = mark is not None and carries(process.pid, mark)
+            if marked or process.pid == leader or os.getsid(process.pid) == leader:
                 family.add(process.pid)
                 family.update(child.pid for child in process.children(recursive=True))
     return family

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import psutil
 
 from gpuyard.resident import execution_tree
-from gpuyard.resident.errors import not_found, wrong_field, wrong_state
-from gpuyard.resident.journal import Journal, repair
+from gpuyard.resident.errors import not_found, of_disk, wrong_field, wrong_state
+from gpuyard.resident.journal import Journal, Reserve, repair
 from gpuyard.resident.wire import ExecutionRequest, ExecutionView
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 RESIDENT_RESTARTED = 255
 """The exit code of an execution whose end nobody saw."""
+
+
+TIMED_OUT = 124
+"""The exit code of an execution that ran out of time, as of `timeout(1)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,9 @@ class Run(Protocol):
         """Called once. All output is in the journal when it returns."""
 
     async def signal(self, name: SignalName) -> None: ...
+
+    def give_up(self) -> None:
+        """The instance is going: however it ends now, it was cancelled."""
 
     async def feed(self, data: bytes, *, eof: bool) -> bool:
         """False when its standard input is closed."""
@@ -88,8 +96,11 @@ class Execution:
     def end(self, ending: Ending) -> None:
         """Write the end down: the view first, so that whoever sees the `exit` record finds the result as well."""
         self.ending, self.ended_at, self.run = ending, time.time(), None
-        _write(self.directory / "result.json", json.dumps(ending.result))
+        if ending.result is not None:
+            with contextlib.suppress(OSError):  # a full disk must not keep it from ending
+                (self.directory / "result.json").write_text(json.dumps(ending.result))
         self.journal.end(ending.code, ending.reason)
+        self.journal.close()
 
 
 class Executions:
@@ -102,6 +113,7 @@ class Executions:
         self._all: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._reserve = Reserve(self._home.parent / "reserve")
         self._take_up()
 
     def listed(self) -> list[Execution]:
@@ -149,13 +161,13 @@ class Executions:
         for execution in self._all.values():
             if not execution.ended:
                 execution.end(Ending(RESIDENT_RESTARTED, "cancelled"))
-            execution.journal.close()
 
-    async def cancel_all(self) -> None:
+    def give_up(self) -> None:
         """Nothing starts any more, and what runs now ends as cancelled."""
         self._closing = True
-        runs = [execution.run for execution in self._all.values() if execution.run]
-        await asyncio.gather(*(run.signal("TERM") for run in runs))
+        for execution in self._all.values():
+            if execution.run is not None:
+                execution.run.give_up()
 
     def _check(self, request: ExecutionRequest) -> None:
         if request.kind == "argv" and not request.argv:
@@ -195,17 +207,24 @@ class Executions:
     def _write_down(self, id: str, request: ExecutionRequest) -> Execution:
         directory = self._home / id
         draft = self._home / f".{id}"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
         started_at = time.time()
-        _write(draft / "request.json", json.dumps({"started_at": started_at, "request": request.model_dump()}))
-        draft.rename(directory)
-        execution = Execution(id, request, started_at, directory, self._journal(directory))
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(mode=0o700)
+            kept = {"started_at": started_at, "request": request.model_dump()}
+            (draft / "request.json").write_text(json.dumps(kept))
+            draft.rename(directory)
+            journal = self._journal(directory)
+        except OSError as error:
+            raise of_disk(error, what=f"execution {id}") or error from None
+        execution = Execution(id, request, started_at, directory, journal)
         self._all[id] = execution
         return execution
 
     def _journal(self, directory: Path) -> Journal:
-        return Journal(directory / "journal.ndjson", self._resident.residence.journal_limit_bytes)
+        return Journal(
+            directory / "journal.ndjson", self._resident.residence.journal_limit_bytes, reserve=self._reserve
+        )
 
     def _take_up(self) -> None:
         """Know again what earlier runs of the resident left; end what was running, whose output nobody reads."""
@@ -243,7 +262,3 @@ def _result(directory: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return result
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -17,13 +18,43 @@ log = logging.getLogger("gpuyard.resident")
 
 _READ_SIZE = 256 * 1024
 _TAIL_STEP = 64 * 1024
+_RESERVE_SIZE = 256 * 1024
+
+
+class Reserve:
+    """A little disk set aside, so that an execution can still be told to have ended when the disk is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.refill()
+
+    def refill(self) -> None:
+        with contextlib.suppress(OSError):
+            if not self._path.exists():
+                self._path.write_bytes(b"\0" * _RESERVE_SIZE)
+
+    def take(self) -> bool:
+        """Give it up; False when it is gone already."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
 
 
 class Journal:
     """Written by one event loop. `size` counts whole records only, so a reader never sees half a line."""
 
-    def __init__(self, path: Path, limit: int, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limit: int,
+        *,
+        clock: Callable[[], float] = time.time,
+        reserve: Reserve | None = None,
+    ) -> None:
         self.path = path
+        self._reserve = reserve
         self.ended = False
         self.elided = 0
         self._limit = limit
@@ -51,7 +82,9 @@ class Journal:
 
     def record(self, kind: str, **fields: Any) -> None:
         """A record that is not output and is kept even when the journal is full."""
-        self._append(records.record(self._clock(), kind, fields))
+        line = records.record(self._clock(), kind, fields)
+        if not self._append(line) and self._reserve is not None and self._reserve.take():
+            self._append(line)
 
     def rich(self, kind: str, **fields: Any) -> None:
         """A record that may be large (a picture); it counts against the limit like output."""

@@ -6,7 +6,8 @@ output of child processes and C code is decoded across reads (theirs cuts charac
 cell is reported done; a reader that is slow slows the cell down (theirs drops messages).
 """
 
-# mypy: disable-error-code="no-untyped-call, misc, attr-defined"
+# ruff: noqa: E402 - the path has to be ours no longer before anything is imported
+# mypy: disable-error-code="no-untyped-call, misc, attr-defined, override, arg-type"
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ import struct
 import termios
 import threading
 import time
+import warnings
 from typing import Any
 
 import zmq
@@ -43,6 +45,8 @@ class OrderedStream(OutStream):
     def __init__(self, session: Any, pub_thread: Any, name: str, pipe: Any = None, echo: Any = None, **kw: Any) -> None:
         self._unsent = 0
         self._taking = threading.Lock()
+        self._parent: Any = None
+        self._buffer: Any = None
         super().__init__(session, pub_thread, name, **kw)
         self.by_name[name] = self
 
@@ -53,15 +57,23 @@ class OrderedStream(OutStream):
         return int(self._original_stdstream_fd)
 
     def write(self, string: str) -> int | None:
-        if self._is_master_process():
-            other = self.by_name.get("stderr" if self.name == "stdout" else "stdout")
-            if other is not None and other._unsent:
+        if not self._is_master_process() or not isinstance(string, str) or self.pub_thread is None:
+            result: int | None = super().write(string)
+            return result
+        for other in self.by_name.values():
+            if other is not self and other._unsent:
                 other.send()
-        written: int | None = super().write(string)
-        self._unsent += len(string)
+        # As theirs, but the buffer of a cell is looked up once per flush, not once per write.
+        parent = self.parent_header
+        with self._buffer_lock:
+            if parent is not self._parent:
+                self._parent, self._buffer = parent, self._buffers[frozenset(parent.items())]
+            self._buffer.write(string)
+            self._unsent += len(string)
+        self._schedule_flush()
         if self._unsent > _FLUSH_AT:
             self.send()
-        return written
+        return len(string)
 
     def flush(self) -> None:
         if self._is_master_process():
@@ -72,8 +84,10 @@ class OrderedStream(OutStream):
         super().flush()
 
     def _rotate_buffers(self) -> Any:
-        self._unsent = 0
-        return super()._rotate_buffers()
+        with self._buffer_lock:
+            self._unsent = 0
+            self._parent = None
+            return super()._rotate_buffers()
 
     def _settle(self) -> None:
         """Wait until what child processes wrote so far has been taken out of the pipe."""
@@ -131,7 +145,7 @@ def environment(wanted: dict[str, str | None]) -> dict[str, str | None]:
 def enter(env: dict[str, str], cwd: str | None) -> None:
     """Before one execution that asked for variables or a directory of its own."""
     global _before  # noqa: PLW0603 - one kernel runs one execution at a time
-    _before = environment(dict(env)), os.getcwd()
+    _before = environment(dict(env)), os.getcwd()  # noqa: PTH109 - a string is what is given back
     if cwd is not None:
         os.chdir(cwd)
 
@@ -150,11 +164,12 @@ def main() -> None:
     app = KernelApp.instance(outstream_class="gpuyard_kernel.OrderedStream", quiet=True)
     app.config.InteractiveShell.colors = "nocolor"  # a journal is read by programs and terminals alike
     app.config.HistoryManager.enabled = False  # the journal is the history; a database per kernel costs start-up time
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'")  # it is a program's end as often as a mistake
     app.initialize()
     stderr = sys.stderr
     if isinstance(stderr, OrderedStream) and stderr._should_watch:
         # The pipe's reader dies with the process; a crash must be told to the original standard error.
-        faulthandler.enable(file=stderr._original_stdstream_copy)
+        faulthandler.enable(file=stderr._original_stdstream_copy, all_threads=False)
     app.start()
 
 

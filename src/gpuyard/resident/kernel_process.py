@@ -108,12 +108,15 @@ class KernelProcess:
     async def kill(self) -> None:
         """End it with everything it started."""
         if self.alive:
-            pids = execution_tree.members(self.pid, mark="") | {self.pid}
+            pids = execution_tree.members(self.pid) | {self.pid}
             execution_tree.send(pids, signal.SIGKILL)
             await self.died
         await self.close()
 
     async def close(self) -> None:
+        """Give the channels back; again does nothing."""
+        if self._context.closed:
+            return
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -130,7 +133,8 @@ class KernelProcess:
         self._replies[request] = asyncio.get_running_loop().create_future()
         try:
             await self._or_death(self._idle[request].wait())
-            return await self._or_death(asyncio.wait_for(self._answered(request), _REPLY_SECONDS))
+            reply: Mapping[str, Any] = await self._or_death(asyncio.wait_for(self._answered(request), _REPLY_SECONDS))
+            return reply
         except TimeoutError:
             # An interrupt that hit ipykernel itself, between its own lines and the user's: it goes idle, mute.
             return {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
@@ -139,7 +143,8 @@ class KernelProcess:
                 kept.pop(request, None)
 
     async def _answered(self, request: str) -> Mapping[str, Any]:
-        return await self._replies[request]
+        reply: Mapping[str, Any] = await self._replies[request]
+        return reply
 
     async def _or_death(self, wanted: Any) -> Any:
         task = asyncio.ensure_future(wanted)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpuyard.resident import kernel_records
-from gpuyard.resident.executions import Ending, Execution, SignalName
+from gpuyard.resident.executions import TIMED_OUT, Ending, Execution, SignalName
 from gpuyard.resident.kernel_process import KernelDied, KernelProcess
 from gpuyard.resident.kernels import Kernel
 
@@ -45,6 +45,8 @@ class KernelRun:
         try:
             return await self._in_turn(kernel)
         finally:
+            self._begun.set()
+            self._process = None
             kernel.turn.release()
 
     async def signal(self, name: SignalName) -> None:
@@ -55,6 +57,10 @@ class KernelRun:
             self._resident.kernels.soon(self._interrupt())
         else:
             self._resident.kernels.soon(self._kernel.restart())
+
+    def give_up(self) -> None:
+        self._asked_to_end = self._asked_to_end or "cancelled"
+        self._cancelled.set()
 
     async def feed(self, data: bytes, *, eof: bool) -> bool:
         if self._typed_all:
@@ -90,6 +96,8 @@ class KernelRun:
         own_place = bool(request.env) or request.cwd is not None
         try:
             self._process = process = await kernel.process()
+            if self._asked_to_end:
+                return Ending(130, self._asked_to_end)
             if own_place:
                 cwd = self._resident.directory(request.cwd) if request.cwd is not None else None
                 await kernel.prepare_for(process, request.env, cwd)
@@ -97,6 +105,9 @@ class KernelRun:
             reply = await self._timed(process)
             if own_place:
                 await kernel.leave(process)
+            if _leaves(reply):
+                # `exit()` in a cell: the next execution must not meet a kernel that is on its way out.
+                await asyncio.wait({process.died}, timeout=INTERRUPT_GRACE_SECONDS)
         except KernelDied as death:
             return self._after_death(kernel, death)
         except (OSError, TimeoutError) as error:
@@ -129,8 +140,9 @@ class KernelRun:
             self._result = content["data"].get("text/plain")
         elif kind == "input_request":
             self._asked_input = True
-        if kind == "error" and _exit_code(content) == 0:
-            return
+        if kind == "error" and _exit_code(content) is not None:
+            # `sys.exit` is no error: its number is the exit code, its message goes where Python puts it.
+            kind, content = "stream", {"name": "stderr", "text": _last_message(content)}
         kernel_records.write(execution.journal, kind, content)
         if self._kernel is not None:
             kernel_records.write(self._kernel.journal, kind, content, execution.id)
@@ -147,20 +159,31 @@ class KernelRun:
         self._process.answer(_END_OF_INPUT if at_end else line.decode(errors="replace"))
 
     def _after_reply(self, reply: Mapping[str, Any]) -> Ending:
+        if self._asked_to_end == "timeout":
+            return Ending(TIMED_OUT, "timeout")
         if reply["status"] == "ok":
             return Ending(0, "", self._result)
+        if reply.get("ename") == "KeyboardInterrupt":
+            return Ending(130, "cancelled")
         code = _exit_code(reply)
-        if code is not None:
-            return Ending(code)
-        if reply.get("ename") == "KeyboardInterrupt" and self._asked_to_end:
-            return Ending(130, self._asked_to_end)
-        return Ending(1, "timeout" if self._asked_to_end == "timeout" else "")
+        return Ending(1 if code is None else code)
 
     def _after_death(self, kernel: Kernel, death: KernelDied) -> Ending:
         if not self._asked_to_end and death.last_words:
             self._execution.journal.text("stderr", death.last_words)
             kernel.journal.text("stderr", death.last_words, parent=self._execution.id)
+        if self._asked_to_end == "timeout":
+            return Ending(TIMED_OUT, "timeout")
         return Ending(death.code or 1, self._asked_to_end or "kernel_died")
+
+
+def _leaves(reply: Mapping[str, Any]) -> bool:
+    return any(note.get("source") == "ask_exit" and not note.get("keepkernel") for note in reply.get("payload", ()))
+
+
+def _last_message(error: Mapping[str, Any]) -> str:
+    value = error["evalue"]
+    return "" if value in ("", "None") or value.lstrip("-").isdigit() else f"{value}\n"
 
 
 def _exit_code(error: Mapping[str, Any]) -> int | None:

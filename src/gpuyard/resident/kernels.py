@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import shutil
 import time
@@ -24,6 +25,7 @@ log = logging.getLogger("gpuyard.resident")
 State = Literal["starting", "idle", "busy", "dead"]
 
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_WARM_UP_SECONDS = 0.5
 _SIDE = '__import__("gpuyard_kernel")'
 """How a line of ours finds kernel_main inside a kernel without touching the user's names."""
 
@@ -67,7 +69,7 @@ class Kernel:
     async def process(self) -> KernelProcess:
         """The living process with the environment of now, started if there is none. Raises KernelDied, OSError."""
         async with self._starting:
-            wanted = self._resident.environment() | self._env
+            wanted = {**self._resident.environment(), **self._env}
             if self._process is None or not self._process.alive:
                 await self._end_process()
                 self._process = await self._start(wanted)
@@ -95,6 +97,8 @@ class Kernel:
 
     async def restart(self) -> None:
         await self.kill()
+        if self.removed or self._resident.kernels.closing:
+            return
         try:
             await self.process()
         except (KernelDied, OSError) as error:
@@ -122,10 +126,9 @@ class Kernel:
         main = Path(__file__).with_name("kernel_main.py")
         argv = [str(self._resident.python), str(main)]
         self.started_at = time.time()
-        own = {**env, "JPY_PARENT_PID": str(_own_pid())}  # so that it does not outlive a resident that crashed
-        process = await asyncio.to_thread(_imported) or KernelProcess(
-            self._place, argv, own, self._resident.directory(None)
-        )
+        own = {**env, "JPY_PARENT_PID": str(os.getpid())}  # so that it does not outlive a resident that crashed
+        await asyncio.to_thread(_import_jupyter)
+        process = KernelProcess(self._place, argv, own, self._resident.directory(None))
         process.other = self._late
         try:
             await process.ready()
@@ -146,7 +149,7 @@ class Kernels:
         self._home = resident.residence.state / "kernels"
         self._all: dict[str, Kernel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self.closing = False
 
     def __iter__(self) -> Any:
         return iter(self._all.values())
@@ -163,10 +166,20 @@ class Kernels:
             return self._all[id], False
         if not _ID.fullmatch(id):
             raise wrong_field("kernel", f"the kernel name {id!r} may have letters, digits, `_`, `-`, `.`, at most 64")
-        if self._closing:
+        if self.closing:
             raise wrong_state("the instance is shutting down")
         kernel = self._all[id] = Kernel(self._resident, id, env or {}, self._home / id)
         return kernel, True
+
+    def warm_up(self) -> None:
+        """Start `main` before anybody asks, once the resident has had its first moments for itself."""
+        self.soon(self._warm())
+
+    async def _warm(self) -> None:
+        await asyncio.sleep(_WARM_UP_SECONDS)
+        if not self.closing:
+            kernel, _ = self.obtain("main")
+            await kernel.process()
 
     async def remove(self, id: str) -> None:
         kernel = self.get(id)
@@ -180,7 +193,7 @@ class Kernels:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        self._closing = True
+        self.closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(kernel.close() for kernel in self._all.values()), return_exceptions=True)
@@ -197,13 +210,7 @@ def _changes(has: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str
     return gone | {name: value for name, value in wanted.items() if has.get(name) != value}
 
 
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
-
-
-def _imported() -> None:
+def _import_jupyter() -> None:
     """jupyter_client takes a while to import; the resident answers meanwhile."""
-    import jupyter_client.asynchronous.client
+    import jupyter_client.asynchronous.client  # noqa: F401
     import zmq.asyncio  # noqa: F401

@@ -59,6 +59,8 @@ async def serve(config: ResidentConfig) -> None:
     _ = resident.executions  # what an earlier run left unfinished ends now, not when somebody first asks
     sweeping = asyncio.create_task(sweep_for_ever())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    if resident.assignment is None:
+        resident.kernels.warm_up()
     leaving = asyncio.create_task(resident.ending.wait())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     await resident.close()
