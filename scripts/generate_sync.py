@@ -32,12 +32,13 @@ NAMES = {
 _DROPPED = frozenset({"async", "await"})
 _CLASS = re.compile(r"\bAsync([A-Z]\w*)")
 _FUNCTION = re.compile(r"\basync_(\w+)")
+_KEYWORD = re.compile(r"\b(?:async|await) ")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def to_sync(source: str) -> str:
     """The same module without `async` and `await`, every name replaced."""
-    lines = source.splitlines(keepends=True)
+    lines = [*source.splitlines(keepends=True), ""]
     pieces: list[str] = []
     line, column = 1, 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -55,7 +56,7 @@ def to_sync(source: str) -> str:
 
 def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
     if start[0] == end[0]:
-        return lines[start[0] - 1][start[1] : end[1]] if start[0] <= len(lines) else ""
+        return lines[start[0] - 1][start[1] : end[1]]
     return "".join((lines[start[0] - 1][start[1] :], *lines[start[0] : end[0] - 1], lines[end[0] - 1][: end[1]]))
 
 
@@ -71,7 +72,10 @@ def _renamed(text: str) -> str:
 def _formatted(name: str, source: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
     where = ["--stdin-filename", str(SDK / "_sync" / name), "-"]
-    for command in (["check", "--fix-only", "--select", "I,F401", "--quiet", *where], ["format", "--quiet", *where]):
+    for command in (
+        ["check", "--fix-only", "--unsafe-fixes", "--select", "I,F401,C416,UP028", "--quiet", *where],
+        ["format", "--quiet", *where],
+    ):
         source = subprocess.run([*ruff, *command], input=source, text=True, capture_output=True, check=True).stdout
     return source
 

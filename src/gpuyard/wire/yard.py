@@ -76,3 +76,14 @@ class EventView(Reply):
     kind: str
     at: Instant
     data: dict[str, Any] = Field(default={})
+
+
+class GpuTypeView(Reply):
+    """A card of the catalogue."""
+
+    slug: str
+    name: str
+    memory_gb: int
+    vendor: str
+    architecture: str
+    aliases: list[str] = []

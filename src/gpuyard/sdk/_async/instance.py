@@ -1,0 +1,284 @@
+"""One instance: what it is, waiting for it, and running things in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from gpuyard import wire
+from gpuyard.sdk import _io, orders
+from gpuyard.sdk._async.executions import AsyncExecutionFollower
+from gpuyard.sdk._async.pages import pages
+from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, nothing, segment
+from gpuyard.sdk.errors import ConnectionFailed, NotFound, TimedOut, YardError
+from gpuyard.sdk.orders import Amount, Duration, given
+from gpuyard.sdk.results import ExecutionResult, OnRecord, OnText
+from gpuyard.sdk.waiting import UNREACHABLE_SECONDS, OnProgress, Progress, arrived, gave_up, pauses
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from gpuyard.domain.instances import InstanceState
+    from gpuyard.sdk._async.transport import AsyncTransport
+
+
+class AsyncInstance:
+    """An instance as it was when last looked at, and what can be done with it. `refresh()` looks again.
+
+    Every field of the API's instance is an attribute. As a context manager it is deleted at the end of the block.
+    """
+
+    if TYPE_CHECKING:
+        id: str
+        short_id: str
+        name: str
+        state: InstanceState
+        state_reason: str
+        entered_at: datetime
+        gpus: list[wire.GpuView]
+        vcpus: int
+        ram_gb: int
+        disk_gb: int
+        image: str
+        env: dict[str, str]
+        ports: list[int]
+        labels: dict[str, str]
+        limits: wire.LimitsView
+        placement: wire.PlacementView
+        priority: int
+        provider: str | None
+        region: str | None
+        simulated: bool
+        price_per_hour_micro: int | None
+        currency: str
+        created_at: datetime
+        running_at: datetime | None
+        line_position: int | None
+        url_path: str
+        app_password: str | None
+
+    def __init__(self, transport: AsyncTransport, view: wire.InstanceView) -> None:
+        self._transport = transport
+        self.view = view
+        self._path = f"{API}/instances/{segment(view.id)}"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "view":
+            raise AttributeError(name)
+        return getattr(self.view, name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.short_id} {self.state}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await _io.async_finish(self.delete)
+
+    # Its life
+
+    async def refresh(self) -> Self:
+        """Look again. Raises NotFound when it is not there any more."""
+        self.view = await self._transport.send(Call("GET", self._path, wire.InstanceView.model_validate_json))
+        return self
+
+    async def stop(self) -> Self:
+        """Give the GPUs back and keep the disk; returns at once, in state `stopping`."""
+        return await self._told("POST", "/stop", {})
+
+    async def start(self, *, wait: bool = False) -> Self:
+        """Start a stopped one again; `wait` joins the line when there is no capacity now."""
+        return await self._told("POST", "/start", {"wait": wait})
+
+    async def delete(self) -> None:
+        """Delete it with its disk; returns at once. Of one that is gone: no effect."""
+        try:
+            await self._transport.send(Call("DELETE", self._path, nothing))
+        except NotFound:
+            return
+
+    async def rename(self, name: str) -> Self:
+        return await self.change(name=name)
+
+    async def change(
+        self,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        max_cost: Amount | None = None,
+        max_cost_micro: int | None = None,
+        max_duration: Duration | None = None,
+        max_idle: Duration | None = None,
+        max_start: Duration | None = None,
+        lift: Sequence[str] = (),
+        priority: int | None = None,
+    ) -> Self:
+        """Change what is given and nothing else. `lift=["max_cost"]` takes a limit away."""
+        limits = orders.limits(max_cost, max_cost_micro, max_duration, max_idle, max_start)
+        limits.update(orders.lifted(lift))
+        body = given(
+            name=name, labels=None if labels is None else dict(labels), limits=limits or None, priority=priority
+        )
+        return await self._told("PATCH", "", body)
+
+    async def _told(self, method: str, action: str, body: Mapping[str, Any]) -> Self:
+        call = json_call(method, self._path + action, wire.InstanceView.model_validate_json, body)
+        self.view = await self._transport.send(call)
+        return self
+
+    async def wait_until_running(
+        self, timeout: Duration | None = None, *, on_progress: OnProgress | None = None
+    ) -> Self:
+        """Wait until code can run in it. Raises InstanceFailed when it never will, TimedOut after `timeout`."""
+        return await self.wait_until("running", timeout=timeout, on_progress=on_progress)
+
+    async def wait_until(
+        self, *states: str, timeout: Duration | None = None, on_progress: OnProgress | None = None
+    ) -> Self:
+        """Wait until it is in one of the states; a look that finds nothing to have changed is told as well."""
+        started, heard = time.monotonic(), time.monotonic()
+        limit = orders.seconds(timeout)
+        for pause in pauses():
+            try:
+                await self.refresh()
+                heard = time.monotonic()
+            except NotFound:
+                if "deleted" in states:
+                    return self
+                raise
+            except (ConnectionFailed, TimedOut):
+                if time.monotonic() - heard > UNREACHABLE_SECONDS:
+                    raise
+            elapsed = time.monotonic() - started
+            if on_progress is not None:
+                view = self.view
+                on_progress(Progress(view.state, view.state_reason, view.line_position, timedelta(seconds=elapsed)))
+            if arrived(self.view, states):
+                return self
+            if limit is not None and elapsed >= limit:
+                raise gave_up(self.view, states, limit)
+            await _io.async_sleep(pause if limit is None else min(pause, limit - elapsed))
+        return self
+
+    async def why(self) -> wire.WhyView:
+        """Why it is in its state, in words, with every try to place it."""
+        return await self._transport.send(Call("GET", f"{self._path}/why", wire.WhyView.model_validate_json))
+
+    async def usage(self) -> wire.InstanceUsage:
+        """What it cost so far, and where the time went."""
+        return await self._transport.send(Call("GET", f"{self._path}/usage", wire.InstanceUsage.model_validate_json))
+
+    # Running things in it
+
+    async def run(
+        self,
+        code: str,
+        *,
+        kernel: str = "main",
+        env: Mapping[str, str] | None = None,
+        timeout: Duration | None = None,
+        on_stdout: OnText | None = None,
+        on_stderr: OnText | None = None,
+        on_record: OnRecord | None = None,
+    ) -> ExecutionResult:
+        """Run Python in a kernel that keeps its state, and wait for it. What goes wrong in the code is in the result
+        (`raise_for_status()`), not raised. Interrupted here, the code is interrupted there."""
+        order = given(kind="python", code=code, kernel=kernel, env=env, timeout_seconds=orders.seconds(timeout))
+        return await self._attached(order, on_stdout, on_stderr, on_record)
+
+    async def shell(
+        self,
+        command: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: Duration | None = None,
+        on_stdout: OnText | None = None,
+        on_stderr: OnText | None = None,
+        on_record: OnRecord | None = None,
+    ) -> ExecutionResult:
+        """Run a text of any length with bash, and wait for it."""
+        order = given(kind="shell", command=command, env=env, timeout_seconds=orders.seconds(timeout))
+        return await self._attached(order, on_stdout, on_stderr, on_record)
+
+    async def argv(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: Duration | None = None,
+        on_stdout: OnText | None = None,
+        on_stderr: OnText | None = None,
+        on_record: OnRecord | None = None,
+    ) -> ExecutionResult:
+        """Run a program with its arguments, no shell in between, and wait for it."""
+        order = given(kind="argv", argv=list(argv), env=env, timeout_seconds=orders.seconds(timeout))
+        return await self._attached(order, on_stdout, on_stderr, on_record)
+
+    async def submit(
+        self,
+        what: str | Sequence[str],
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: Duration | None = None,
+    ) -> AsyncExecutionFollower:
+        """Start something that goes on without us: a text for bash, a list of a program and its arguments, or with
+        `kind="python"` Python code in a fresh interpreter. Its output is kept; follow it now or later."""
+        kind = kind or ("shell" if isinstance(what, str) else "argv")
+        field = {"shell": "command", "python": "code"}.get(kind, "argv")
+        asked = what if isinstance(what, str) else list(what)
+        order = given(
+            kind=kind, name=name, env=env, timeout_seconds=orders.seconds(timeout), detached=True, **{field: asked}
+        )
+        return await self.execute(order)
+
+    async def execute(self, order: Mapping[str, Any]) -> AsyncExecutionFollower:
+        """Start an execution as the API describes it; the other ways to run things all come here.
+
+        Asked again by itself when the answer gets lost: an idempotency key keeps it one execution.
+        """
+        path = f"{self._path}/executions"
+        key = new_idempotency_key()
+        call = json_call("POST", path, wire.ExecutionView.model_validate_json, order, idempotency_key=key)
+        return AsyncExecutionFollower(self._transport, await self._transport.send(call))
+
+    async def execution(self, execution_id: str) -> AsyncExecutionFollower:
+        """One that was started before, from here or elsewhere. Raises NotFound."""
+        path = f"{self._path}/executions/{segment(execution_id)}"
+        view = await self._transport.send(Call("GET", path, wire.ExecutionView.model_validate_json))
+        return AsyncExecutionFollower(self._transport, view)
+
+    async def executions(self, *, state: str | None = None) -> AsyncGenerator[AsyncExecutionFollower, None]:
+        """All there were, newest first."""
+        query = {"state": state}
+        async for view in pages(self._transport, f"{self._path}/executions", query, wire.ExecutionView):
+            yield AsyncExecutionFollower(self._transport, view)
+
+    async def _attached(
+        self,
+        order: Mapping[str, Any],
+        on_stdout: OnText | None,
+        on_stderr: OnText | None,
+        on_record: OnRecord | None,
+    ) -> ExecutionResult:
+        follower = await self.execute(order)
+        try:
+            return await follower.wait(on_stdout=on_stdout, on_stderr=on_stderr, on_record=on_record)
+        except BaseException as cause:
+            if not isinstance(cause, YardError):
+                await _io.async_finish(lambda: self._interrupt(follower))
+            raise
+
+    async def _interrupt(self, follower: AsyncExecutionFollower) -> None:
+        try:
+            await follower.signal("INT")
+        except YardError:
+            return  # it ended, or the yard is away: there is nothing left to interrupt from here

@@ -1,0 +1,2 @@
+# Made from `_async/` by scripts/generate_sync.py: change it there.
+"""The client's modules, asynchronous as written and synchronous as made from them by `scripts/generate_sync.py`."""
