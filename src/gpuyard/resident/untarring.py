@@ -40,7 +40,7 @@ def unpack(source: Source, into: Spot) -> Unpacked:
         with into.directory(make=True), tarfile.open(fileobj=cast(IO[bytes], source), mode="r|*") as archive:
             while (member := archive.next()) is not None:
                 _put(archive, member, into, done)
-                archive.members = []  # else it remembers every member, and a million small files fill the memory
+                archive.members = []  # type: ignore[attr-defined]  # else it remembers every member, and a million small files fill the memory
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise malformed(f"the body is not a whole tar archive: {error}", field="body") from error
     while source.read(_PIECE):
