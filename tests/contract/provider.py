@@ -160,8 +160,8 @@ class ProviderContract:
         async with world.inside(order.instance_id) as resident:
             if resident is None:
                 pytest.skip("its machines have no resident")
-            known = await resident.get("/samples")
-            stranger = await resident.get("/samples", headers={"X-Resident-Secret": "guessed"})
+            known = await resident.get("/executions")
+            stranger = await resident.get("/executions", headers={"X-Resident-Secret": "guessed"})
 
         assert (known.status_code, stranger.status_code) == (200, 401)
 
@@ -231,7 +231,7 @@ class ProviderContract:
 
     async def test_capacity_is_never_exceeded_by_orders_at_once(self, world: World) -> None:
         provider = await world.provider()
-        offer = max(await provider.offers(), key=lambda o: 0 if o.gpu_type == CPU else -o.available or -1024)
+        offer = min((o for o in await provider.offers() if o.available > 0), key=lambda o: o.available)
         orders = [await world.an_order(GpuRequest(offer.gpu_type)) for _ in range(offer.available + 3)]
 
         replies = await asyncio.gather(*(provider.order(order) for order in orders), return_exceptions=True)
@@ -351,9 +351,9 @@ class StoppingContract:
         await provider.stop(order.instance_id)
         await world.seen(order.instance_id, P.STOPPED)
 
-        provider = await world.restart()
+        again = await world.restart()
 
-        assert (await provider.sight(order.instance_id)).presence is P.STOPPED
+        assert (await again.sight(order.instance_id)).presence is P.STOPPED
 
     async def test_a_stop_that_was_interrupted_is_finished_later(self, world: World) -> None:
         provider = await _that_stops(world)
