@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -115,7 +116,7 @@ class HttpResident:
         headers: Mapping[str, str] | None = None,
         body: AsyncIterator[bytes] | bytes | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """`path` and `query` go onto the wire as they are given, percent-escapes untouched."""
+        """`path` and `query` go onto the wire as they are given: percent-escapes untouched, dots unresolved."""
         return self._streamed(method, path, query, headers, body)
 
     @asynccontextmanager
@@ -209,8 +210,16 @@ class HttpResident:
                 yield chunk
 
     def _url(self, path: str, query: str) -> httpx.URL:
-        whole = self._base.path.rstrip("/") + path + (f"?{query}" if query else "")
+        whole = self._base.path.rstrip("/") + _DOTS.sub(_escaped, path) + (f"?{query}" if query else "")
         return self._base.copy_with(raw_path=whole.encode("ascii"))
+
+
+_DOTS = re.compile(r"(?<=/)\.{1,2}(?=/|$)")
+
+
+def _escaped(dots: re.Match[str]) -> str:
+    """A URL would resolve `..` before it is sent, and so reach another route than was checked: the resident judges it."""
+    return "%2E" * len(dots.group())
 
 
 async def _whole_records(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -20,6 +20,7 @@ from gpuyard.domain.errors import Forbidden, IllegalMove, Invalid, NotFound
 from gpuyard.domain.ids import AccountId, MemberId, new_account_id, new_key_id, new_member_id
 from gpuyard.ports.store import Tx
 from gpuyard.services.authentication import scopes_of
+from gpuyard.services.money import Balance, balance_of
 from gpuyard.services.yard import Yard
 
 MIN_SECRET = 24
@@ -101,16 +102,15 @@ async def change(
     return await yard.store.write(write)
 
 
-async def me(yard: Yard, caller: Caller) -> tuple[Account, Member, Key]:
+async def me(yard: Yard, caller: Caller) -> tuple[Balance, Member, Key]:
     """Who the caller is. Raises NotFound when it was removed a moment ago."""
 
-    def look(tx: Tx) -> tuple[Account, Member, Key]:
-        account = tx.accounts.get(caller.account_id)
+    def look(tx: Tx) -> tuple[Balance, Member, Key]:
         member = tx.members.get(caller.account_id, caller.member_id)
         key = tx.keys.get(caller.account_id, caller.key_id)
-        if account is None or member is None or key is None:
-            raise NotFound("this key's account is gone")
-        return account, member, key
+        if member is None or key is None:
+            raise NotFound("this key's member is gone")
+        return balance_of(tx, caller.account_id), member, key
 
     return await yard.store.read(look)
 

@@ -39,6 +39,14 @@ async def balance(yard: Yard, caller: Caller) -> Balance:
     return await yard.store.read(lambda tx: balance_of(tx, caller.account_id))
 
 
+async def balance_of_account(yard: Yard, caller: Caller, account_id: str) -> Balance:
+    """Anybody's for the yard's operator; for others their own. Raises NotFound."""
+    caller.must(Scope.READ)
+    if account_id != caller.account_id and Scope.YARD not in caller.scopes:
+        raise NotFound(f"there is no account {account_id!r}")
+    return await yard.store.read(lambda tx: balance_of(tx, AccountId(account_id)))
+
+
 def balance_of(tx: Tx, account_id: AccountId) -> Balance:
     account = tx.accounts.get(account_id)
     if account is None:

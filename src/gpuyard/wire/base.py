@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 T = TypeVar("T")
 
@@ -22,6 +22,15 @@ class Request(BaseModel):
     """What a caller sends. A misspelled field is an error, never a silent default."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1_000_000)
+
+    @field_validator("*")
+    @classmethod
+    def _no_zero_character(cls, value: object) -> object:
+        """Neither an environment, nor a file name, nor PostgreSQL can hold one."""
+        texts = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("it must not hold a zero character")
+        return value
 
 
 class Reply(BaseModel):

@@ -149,3 +149,10 @@ class InstanceUsage(Reply):
         description="Seconds spent: `wait` (in line), `start` (placed to running), `run`."
     )
     intervals: list[UsageInterval]
+
+
+class OpenView(Reply):
+    """A link that works once: a path to put behind the yard's address."""
+
+    url: str
+    expires_at: Instant

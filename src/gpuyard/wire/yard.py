@@ -78,12 +78,13 @@ class EventView(Reply):
     data: dict[str, Any] = Field(default={})
 
 
-class GpuTypeView(Reply):
-    """A card of the catalogue."""
+class GpuKind(Reply):
+    """A card of the catalogue, whether or not anybody offers it."""
 
-    slug: str
+    type: str
     name: str
     memory_gb: int
     vendor: str
     architecture: str
+    compute_capability: str | None = None
     aliases: list[str] = []

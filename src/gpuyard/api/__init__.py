@@ -1,0 +1,1 @@
+"""What the yard answers over HTTP: our own API, and the applications inside instances."""

@@ -1,0 +1,1 @@
+"""Our own API, `/yard/v1`: one module per noun."""

@@ -1,0 +1,1 @@
+"""The process: settings, wiring and entry. The only place that knows everybody."""
