@@ -107,7 +107,7 @@ def test_a_run_without_limits_never_ends_by_itself() -> None:
     ("limits", "limit", "after"),
     [
         (Limits(max_cost_micro=2_500_000), "max_cost", timedelta(hours=1, minutes=30)),
-        (Limits(max_cost_micro=400_000), "max_cost", timedelta()),
+        (Limits(max_cost_micro=400_000), "max_cost", timedelta(minutes=-36)),
         (Limits(max_duration=2 * HOUR), "max_duration", HOUR),
         (Limits(max_idle=timedelta(minutes=15)), "max_idle", timedelta(minutes=10)),
         (Limits(max_cost_micro=10**9, max_duration=3 * HOUR, max_idle=9 * HOUR), "max_duration", 2 * HOUR),

@@ -201,10 +201,10 @@ class Instance:
     """Fixed when it is placed; what it costs while it runs."""
     running_at: datetime | None = None
     """When it first ran."""
-    may_wait: bool = True
-    """False when the customer asked for capacity now or not at all: it fails rather than joins the line."""
     has_disk: bool = False
     """A provider keeps a disk for it: it must start where it stopped."""
+    may_wait: bool = True
+    """False when the customer asked for capacity now or not at all: it fails rather than joins the line."""
 
     @property
     def pools(self) -> dict[Pool, int]:

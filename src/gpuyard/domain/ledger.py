@@ -108,13 +108,13 @@ def first_limit(
     now: datetime,
     idle_since: datetime | None,
 ) -> Reached | None:
-    """When a running instance will stop by itself if nothing changes; None if it never will.
+    """When a running instance stops by itself if nothing changes; None if it never does. In the past where we are late.
 
     `spent_micro` and `ran_for` are totals up to `now` over all its intervals.
     """
     candidates: list[Reached] = []
     if limits.max_cost_micro is not None:
-        left = lasts_for(price_per_hour_micro, max(limits.max_cost_micro - spent_micro, 0))
+        left = lasts_for(price_per_hour_micro, limits.max_cost_micro - spent_micro)
         if left is not None:
             candidates.append(Reached("max_cost", now + left, "it reached its cost limit"))
     if limits.max_duration is not None:

@@ -23,8 +23,11 @@ def cost_micro(price_per_hour_micro: int, duration: timedelta) -> int:
 
 
 def lasts_for(price_per_hour_micro: int, budget_micro: int) -> timedelta | None:
-    """How long `budget_micro` pays for; None for ever: a price of zero, or more than a hundred years."""
-    if budget_micro * _HOUR_US >= price_per_hour_micro * _CENTURY_US:
+    """How long `budget_micro` pays for; None for ever: a price of zero, or more than a hundred years.
+
+    Negative for a budget that is overspent: that long ago it was not.
+    """
+    if price_per_hour_micro <= 0 or budget_micro * _HOUR_US >= price_per_hour_micro * _CENTURY_US:
         return None
     return timedelta(microseconds=budget_micro * _HOUR_US // price_per_hour_micro)
 

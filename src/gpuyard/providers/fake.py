@@ -160,7 +160,7 @@ class FakeProvider:
         self._ask("stop", instance_id)
         machine = self.machines.get(instance_id)
         if machine is not None and not machine.stopped and machine.gone_at is None and self.misbehaviour is not M.DEAF:
-            machine.stopped = True
+            machine.stopped, machine.failed = True, ""
             self._end(instance_id, machine)
         self._lose_reply()
 

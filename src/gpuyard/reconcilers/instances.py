@@ -83,7 +83,8 @@ class InstanceReconciler:
         self._tell(instance, after, planned)
         if after.state in ENDED and instance.state not in ENDED:
             await yard.residents.forget(instance.id)
-        return planned.again_in
+        ended_otherwise = planned.record is None and after.state is not instance.state
+        return timedelta() if ended_otherwise else planned.again_in
 
     async def _sight(self, instance: Instance, provider: Provider | None) -> Sighting:
         if instance.state in NEEDS_NO_SIGHTING or instance.provider is None:

@@ -50,13 +50,14 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "price_per_hour_micro": instance.price_per_hour_micro,
         "running_at": micros_or_none(instance.running_at),
         "has_disk": int(instance.has_disk),
+        "may_wait": int(instance.may_wait),
         "live": int(instance.state is not InstanceState.DELETED),
     }
 
 
 def instance_of(row: Row) -> Instance:
     (own_id, short_id, account_id, created_by, name, state, entered_at, created_at, spec, state_reason) = row[:10]
-    (labels, limits, placement, priority, provider, region, simulated, price, running_at, has_disk) = row[10:20]
+    (labels, limits, placement, priority, provider, region, simulated, price, running_at, has_disk, may_wait) = row[10:21]
     return Instance(
         own_id,
         short_id,
@@ -78,6 +79,7 @@ def instance_of(row: Row) -> Instance:
         price,
         instant_or_none(running_at),
         bool(has_disk),
+        bool(may_wait),
     )
 
 

@@ -47,7 +47,7 @@ _OPEN_BEFORE = Statement(
 _SAVE_INTERVAL = Statement(
     update(usage_intervals)
     .where(_u.id == bindparam("its_id"))
-    .values(ended_at=bindparam("ended_at"), charged_micro=bindparam("charged_micro"))
+    .values(ended_at=bindparam("ended_at"), charged_micro=bindparam("charged_micro"), seen_at=bindparam("seen_at"))
 )
 _GET_INTERVAL = Statement(select(usage_intervals).where(_u.id == bindparam("id")))
 
@@ -112,6 +112,7 @@ class SqlLedger:
                 "started_at": micros(interval.started_at),
                 "ended_at": micros_or_none(interval.ended_at),
                 "charged_micro": interval.charged_micro,
+                "seen_at": micros_or_none(interval.seen_at),
             },
         )
 
@@ -137,6 +138,7 @@ class SqlLedger:
                 "its_id": interval.id,
                 "ended_at": micros_or_none(interval.ended_at),
                 "charged_micro": interval.charged_micro,
+                "seen_at": micros_or_none(interval.seen_at),
             },
         )
 
@@ -177,7 +179,7 @@ def _entry(row: Row) -> LedgerEntry:
 
 
 def _interval(row: Row) -> UsageInterval:
-    own_id, account_id, instance_id, price_per_hour_micro, started_at, ended_at, charged_micro = row
+    own_id, account_id, instance_id, price_per_hour_micro, started_at, ended_at, charged_micro, seen_at = row
     return UsageInterval(
         own_id,
         account_id,
@@ -186,4 +188,5 @@ def _interval(row: Row) -> UsageInterval:
         instant(started_at),
         instant_or_none(ended_at),
         charged_micro,
+        instant_or_none(seen_at),
     )

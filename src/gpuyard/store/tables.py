@@ -86,6 +86,7 @@ instances = Table(
     Column("price_per_hour_micro", BigInteger),
     Column("running_at", BigInteger),
     Column("has_disk", Integer, nullable=False),
+    Column("may_wait", Integer, nullable=False),
     Column("live", Integer, nullable=False),
     Column("wake_at", BigInteger),
     Column("due_at", BigInteger),
@@ -224,6 +225,7 @@ usage_intervals = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("charged_micro", BigInteger, nullable=False),
+    Column("seen_at", BigInteger),
     Index("ix_usage_intervals_instance_id", "instance_id", "started_at"),
     Index("ix_usage_intervals_ended", "account_id", "ended_at", "started_at"),
     # Two open intervals would charge one instance twice: the database refuses the second.
