@@ -55,7 +55,7 @@ def test_every_instance_can_end_up_deleted(state: InstanceState) -> None:
     assert can_reach(INSTANCE_LIFECYCLE, state, S.DELETED)
 
 
-@pytest.mark.parametrize("state", set(InstanceState) - {S.DELETING, S.DELETED})
+@pytest.mark.parametrize("state", sorted(set(InstanceState) - {S.DELETING, S.DELETED}))
 def test_its_owner_can_delete_an_instance_in_any_state(state: InstanceState) -> None:
     assert INSTANCE_LIFECYCLE.next(state, E.DELETE) is S.DELETING
 
@@ -90,7 +90,7 @@ def test_an_execution_has_ended_exactly_when_nothing_moves_it_any_more(state: Ex
     assert (state in EXECUTION_ENDED) == (EXECUTION_LIFECYCLE.events_from(state) == set())
 
 
-@pytest.mark.parametrize("state", set(ExecutionState) - EXECUTION_ENDED)
+@pytest.mark.parametrize("state", sorted(set(ExecutionState) - EXECUTION_ENDED))
 def test_an_execution_ends_when_its_instance_does(state: ExecutionState) -> None:
     assert EXECUTION_LIFECYCLE.next(state, ExecutionEvent.INSTANCE_GONE) is ExecutionState.LOST
 

@@ -41,7 +41,7 @@ def test_an_instance_that_may_still_cost_is_looked_at_again(state: InstanceState
     assert at_rest or decided.again_in is not None
 
 
-@pytest.mark.parametrize("presence", set(Presence) - {P.ABSENT})
+@pytest.mark.parametrize("presence", sorted(set(Presence) - {P.ABSENT}))
 @pytest.mark.parametrize("state", NO_MACHINE_WANTED)
 def test_a_machine_nobody_wants_is_released_as_long_as_any_of_it_is_there(
     state: InstanceState, presence: Presence
@@ -51,7 +51,7 @@ def test_a_machine_nobody_wants_is_released_as_long_as_any_of_it_is_there(
     assert decided.ask is Ask.RELEASE
 
 
-@pytest.mark.parametrize("presence", set(Presence) - {P.ABSENT})
+@pytest.mark.parametrize("presence", sorted(set(Presence) - {P.ABSENT}))
 @pytest.mark.parametrize("state", NO_MACHINE_WANTED)
 def test_no_impatience_ends_the_asking_for_release(state: InstanceState, presence: Presence) -> None:
     long_ago = an_instance(state, for_the_last=timedelta(days=365))
@@ -77,7 +77,7 @@ def test_gpus_are_given_to_others_only_when_nothing_runs_on_them(state: Instance
         assert state not in GPUS_WANTED
 
 
-@pytest.mark.parametrize("state", set(InstanceState) - {S.WAITING, S.DELETED})
+@pytest.mark.parametrize("state", sorted(set(InstanceState) - {S.WAITING, S.DELETED}))
 def test_what_is_gone_leads_to_a_state_that_says_so(state: InstanceState) -> None:
     decided = plan(an_instance(state), Sighting(P.ABSENT), NOW)
 
