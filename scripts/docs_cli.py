@@ -12,7 +12,11 @@ from gpuyard.cli.main import app
 
 OPENING = """\
 `gpuyard --help` and `gpuyard COMMAND --help` say the same in the terminal. How to work with it: [cli-guide.md](cli-guide.md).
+The options of `gpuyard` itself may stand anywhere on the line, behind a command too.
 """
+
+PROGRAM = "gpuyard"
+UNTOLD = frozenset({"install_completion", "show_completion"})
 
 
 def page() -> str:
@@ -22,7 +26,7 @@ def page() -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every visible command by its whole name, groups before what is in them."""
-    yield from _walk("gpuyard", typer.main.get_command(app))
+    yield from _walk(PROGRAM, typer.main.get_command(app))
 
 
 def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -38,19 +42,22 @@ def section(path: str, command: Any) -> str:
         [path, *(_usage(p) for p in arguments), *(["COMMAND"] if hasattr(command, "commands") else []), "[OPTIONS]"]
     )
     parts = [
-        f"## {path}\n" if path == "gpuyard" else f"### {path}\n",
+        f"## {path}\n" if path == PROGRAM else f"### {path}\n",
         _prose(command.help or ""),
         f"\n```\n{usage}\n```\n",
     ]
-    rows = [*_argument_rows(arguments), *_option_rows(command)]
+    common = UNTOLD if path == PROGRAM else frozenset(param.name for param in typer.main.get_command(app).params)
+    rows: list[tuple[str, str]] = [*_argument_rows(arguments), *_option_rows(command, common)]
     if rows:
         parts.append(table(["Option", "Meaning"], rows))
     return "\n".join(part for part in parts if part)
 
 
 def _usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name).upper() + ("…" if argument.nargs == -1 else "")
-    return name if argument.required else f"[{name.strip('[]')}]"
+    if argument.metavar:
+        return str(argument.metavar)
+    name = argument.name.upper() + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
 
 def _argument_rows(arguments: list[Any]) -> Iterator[tuple[str, str]]:
@@ -59,16 +66,13 @@ def _argument_rows(arguments: list[Any]) -> Iterator[tuple[str, str]]:
             yield f"`{_usage(argument)}`", argument.help
 
 
-def _option_rows(command: Any) -> Iterator[tuple[str, str]]:
+def _option_rows(command: Any, but: frozenset[str]) -> Iterator[tuple[str, str]]:
     for option in command.params:
-        if (
-            option.param_type_name != "option"
-            or option.hidden
-            or option.name in ("install_completion", "show_completion")
-        ):
+        if option.param_type_name != "option" or option.hidden or option.name in but:
             continue
-        names = ", ".join(f"`{name}`" for name in (*reversed(option.opts), *option.secondary_opts))
-        yield names, " ".join([option.help or "", *_asides(option)]).strip()
+        names = ", ".join(f"`{name}`" for name in sorted((*option.opts, *option.secondary_opts), key=len))
+        value = f" `{option.metavar}`" if option.metavar and not option.is_flag else ""
+        yield names + value, " ".join([option.help or "", *_asides(option)]).strip()
 
 
 def _asides(option: Any) -> Iterator[str]:

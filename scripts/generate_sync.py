@@ -27,6 +27,7 @@ NAMES = {
     "_async": "_sync",
     "asynccontextmanager": "contextmanager",
     "aclosing": "closing",
+    "enter_async_context": "enter_context",
     "AbstractAsyncContextManager": "AbstractContextManager",
 }
 _DROPPED = frozenset({"async", "await"})

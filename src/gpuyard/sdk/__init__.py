@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from gpuyard.sdk._async.client import AsyncClient
     from gpuyard.sdk._async.executions import AsyncExecutionFollower
     from gpuyard.sdk._async.instance import AsyncInstance
+    from gpuyard.sdk._async.remote import AsyncRemoteCall, AsyncRemoteFunction
+    from gpuyard.sdk._async.terminal import AsyncTerminal
     from gpuyard.sdk._sync.client import Client
     from gpuyard.sdk._sync.executions import ExecutionFollower
     from gpuyard.sdk._sync.instance import Instance
+    from gpuyard.sdk._sync.remote import RemoteCall, RemoteFunction, remote
+    from gpuyard.sdk._sync.terminal import Terminal
     from gpuyard.sdk.core import RetryPolicy
     from gpuyard.sdk.results import ExecutionResult
     from gpuyard.sdk.waiting import Progress
@@ -23,24 +27,38 @@ _HOMES = {
     "AsyncClient": "_async.client",
     "AsyncExecutionFollower": "_async.executions",
     "AsyncInstance": "_async.instance",
+    "AsyncRemoteCall": "_async.remote",
+    "AsyncRemoteFunction": "_async.remote",
+    "AsyncTerminal": "_async.terminal",
     "Client": "_sync.client",
     "ExecutionFollower": "_sync.executions",
     "ExecutionResult": "results",
     "Instance": "_sync.instance",
     "Progress": "waiting",
+    "RemoteCall": "_sync.remote",
+    "RemoteFunction": "_sync.remote",
     "RetryPolicy": "core",
+    "Terminal": "_sync.terminal",
+    "remote": "_sync.remote",
 }
 
 __all__ = [
     "AsyncClient",
     "AsyncExecutionFollower",
     "AsyncInstance",
+    "AsyncRemoteCall",
+    "AsyncRemoteFunction",
+    "AsyncTerminal",
     "Client",
     "ExecutionFollower",
     "ExecutionResult",
     "Instance",
     "Progress",
+    "RemoteCall",
+    "RemoteFunction",
     "RetryPolicy",
+    "Terminal",
+    "remote",
 ]
 
 

@@ -7,7 +7,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from gpuyard._version import __version__
@@ -24,7 +24,11 @@ from gpuyard.sdk.errors import (
     YardError,
 )
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
 Query = Mapping[str, "str | int | float | bool | list[str] | None"]
 
 API = "/yard/v1"
@@ -70,6 +74,17 @@ def with_query(path: str, query: Query | None) -> str:
             if one is not None:
                 pairs.append((name, str(one).lower() if isinstance(one, bool) else str(one)))
     return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def list_of(shape: type[M]) -> Callable[[bytes], list[M]]:
+    """The parser of a bare list."""
+
+    def parse(body: bytes) -> list[M]:
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(list[shape]).validate_json(body)  # type: ignore[valid-type]
+
+    return parse
 
 
 def json_call(
@@ -200,7 +215,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> YardError:
         retry_after = _seconds(headers.get("retry-after"))
     code = told.get("code")
     if not isinstance(code, str):
-        text = body[:_ERROR_SNIPPET].decode("utf-8", "replace").strip()
+        text = body[:_ERROR_SNIPPET].decode("utf-8", "replace").strip() or "no reason given"
         kind = _BY_STATUS.get(status, ServerFailed)
         return kind(f"HTTP {status}: {text}", request_id=request_id, retry_after=retry_after, status=status)
     error = BY_CODE.get(code, YardError)(

@@ -49,6 +49,13 @@ def micro(amount: Amount | None, field: str) -> int | None:
         raise Invalid(wrong.message, field=wrong.field, hint=wrong.hint) from None
 
 
+def signed_micro(amount: Amount, field: str) -> int:
+    text = str(amount).strip()
+    negative = text.startswith("-")
+    found = micro(text.removeprefix("-"), field) or 0
+    return -found if negative else found
+
+
 def seconds(duration: Duration | None) -> float | None:
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
 

@@ -21,21 +21,29 @@ if TYPE_CHECKING:
     from gpuyard.wire.base import Page as Page
     from gpuyard.wire.executions import ExecutionView as ExecutionView
     from gpuyard.wire.executions import Record as Record
+    from gpuyard.wire.inside import AppView as AppView
+    from gpuyard.wire.inside import FileEntry as FileEntry
+    from gpuyard.wire.inside import FileListing as FileListing
+    from gpuyard.wire.inside import KernelView as KernelView
+    from gpuyard.wire.inside import SamplesView as SamplesView
+    from gpuyard.wire.inside import TerminalView as TerminalView
+    from gpuyard.wire.inside import Unpacked as Unpacked
     from gpuyard.wire.instances import GpuView as GpuView
     from gpuyard.wire.instances import InstanceUsage as InstanceUsage
     from gpuyard.wire.instances import InstanceView as InstanceView
     from gpuyard.wire.instances import LimitsView as LimitsView
+    from gpuyard.wire.instances import OpenView as OpenView
     from gpuyard.wire.instances import PlacementView as PlacementView
     from gpuyard.wire.instances import WhyView as WhyView
     from gpuyard.wire.yard import BalanceView as BalanceView
     from gpuyard.wire.yard import EventView as EventView
-    from gpuyard.wire.yard import GpuTypeView as GpuTypeView
+    from gpuyard.wire.yard import GpuKind as GpuKind
     from gpuyard.wire.yard import LedgerEntryView as LedgerEntryView
     from gpuyard.wire.yard import OfferView as OfferView
     from gpuyard.wire.yard import ProviderView as ProviderView
     from gpuyard.wire.yard import UsageView as UsageView
 
-_MODULES = ("instances", "executions", "yard", "accounts", "base")
+_MODULES = ("instances", "executions", "inside", "yard", "accounts", "base")
 
 
 def __getattr__(name: str) -> object:

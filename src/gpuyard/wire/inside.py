@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from gpuyard.wire.base import Reply, Request
+from gpuyard.wire.base import Instant, Reply, Request
 from gpuyard.wire.instances import EnvName
+
+UnixSeconds = Annotated[Instant, WithJsonSchema({"type": "number", "description": "Seconds since 1970."})]
+"""A resident tells instants as numbers; here they are aware UTC all the same."""
 
 
 class StartKernel(Request):
@@ -22,7 +25,7 @@ class SignalKernel(Request):
 class KernelView(Reply):
     id: str
     state: str = Field(description="starting, idle, busy or dead")
-    started_at: float | None = None
+    started_at: UnixSeconds | None = None
     executions: int = 0
 
 
@@ -48,8 +51,8 @@ class FileEntry(Reply):
     path: str
     type: str = Field(description="file, directory, symlink or other")
     size: int
-    modified_at: float | str
-    mode: int | str
+    modified_at: UnixSeconds | None = None
+    mode: str | None = None
 
 
 class FileListing(Reply):
@@ -63,13 +66,44 @@ class Unpacked(Reply):
     bytes: int
 
 
+class GpuSample(Reply):
+    index: int
+    uuid: str
+    name: str
+    memory_total_mb: float
+    memory_used_mb: float
+    utilization_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    simulated: bool = False
+
+
+class CpuSample(Reply):
+    percent: float
+    cores: float
+    limit_cores: float | None = None
+
+
+class SpaceSample(Reply):
+    used_mb: float
+    limit_mb: float | None = None
+
+
+class ProcessSample(Reply):
+    pid: int
+    name: str
+    cpu_percent: float
+    memory_mb: float
+    gpu_memory_mb: float | None = None
+
+
 class SamplesView(Reply):
     """What the resident measured last."""
 
-    at: float | str
-    active_at: float | str | None = None
-    gpus: list[dict[str, Any]] = []
-    cpu: dict[str, Any] = {}
-    memory: dict[str, Any] = {}
-    disk: dict[str, Any] = {}
-    processes: list[dict[str, Any]] = []
+    at: UnixSeconds
+    active_at: UnixSeconds | None = None
+    gpus: list[GpuSample] = []
+    cpu: CpuSample
+    memory: SpaceSample
+    disk: SpaceSample
+    processes: list[ProcessSample] = []

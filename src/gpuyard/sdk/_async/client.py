@@ -87,9 +87,9 @@ class AsyncClient:
         }
         return [offer async for offer in pages(self._transport, f"{API}/offers", query, wire.OfferView)]
 
-    async def gpus(self) -> list[wire.GpuTypeView]:
+    async def gpus(self) -> list[wire.GpuKind]:
         """The GPU types the yard knows, whether or not somebody offers them."""
-        return [gpu async for gpu in pages(self._transport, f"{API}/gpus", {}, wire.GpuTypeView)]
+        return [gpu async for gpu in pages(self._transport, f"{API}/gpus", {}, wire.GpuKind)]
 
     async def providers(self) -> list[wire.ProviderView]:
         return [one async for one in pages(self._transport, f"{API}/providers", {}, wire.ProviderView)]
@@ -107,17 +107,32 @@ class AsyncClient:
         return pages(self._transport, f"{API}/ledger", {"limit": page_size}, wire.LedgerEntryView)
 
     async def events(
-        self, *, after: int = 0, subject: str | None = None, follow: bool = True
+        self, *, after: int | None = None, instance: str | None = None, follow: bool = True
     ) -> AsyncGenerator[wire.EventView, None]:
-        """What happened after the event number `after`, each once and in order; with `follow`, what happens from now on."""
+        """What happened after the event number `after`, each once and in order; without it, what happens from now on.
+        `follow=False` ends with what has happened up to now; without `after`, from the beginning."""
+        if not follow:
+            async for found in self._events_up_to_now(after or 0, instance):
+                yield found
+            return
         read = wire.EventView.model_validate_json
-        events = self._transport.follow(f"{API}/events", query={"follow": follow, "subject": subject}, after=after)
+        events = self._transport.follow(f"{API}/events", query={"instance": instance}, after=after)
         async with aclosing(events):
             async for event in events:
                 if event is not None:
                     yield read(event.data)
-                elif not follow:
-                    return
+
+    async def _events_up_to_now(self, after: int, instance: str | None) -> AsyncGenerator[wire.EventView, None]:
+        read = wire.Page[wire.EventView].model_validate_json
+        while True:
+            page = await self._transport.send(
+                Call("GET", f"{API}/events", read, query={"after": after, "instance": instance})
+            )
+            for event in page.items:
+                yield event
+                after = event.seq
+            if page.next_cursor is None:
+                return
 
     def instance(
         self,

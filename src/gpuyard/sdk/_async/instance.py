@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gpuyard import wire
-from gpuyard.sdk import _io, orders
+from gpuyard.sdk import _io, orders, shipping
+from gpuyard.sdk._async import values
 from gpuyard.sdk._async.executions import AsyncExecutionFollower
+from gpuyard.sdk._async.files import AsyncFiles
+from gpuyard.sdk._async.kernels import AsyncKernels
 from gpuyard.sdk._async.pages import pages
-from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, nothing, segment
+from gpuyard.sdk._async.terminal import AsyncTerminal, open_terminal
+from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, segment
 from gpuyard.sdk.errors import ConnectionFailed, NotFound, TimedOut, YardError
+from gpuyard.sdk.folders import OnBytes
 from gpuyard.sdk.orders import Amount, Duration, given
 from gpuyard.sdk.results import ExecutionResult, OnRecord, OnText
 from gpuyard.sdk.waiting import UNREACHABLE_SECONDS, OnProgress, Progress, arrived, gave_up, pauses
@@ -23,7 +30,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from gpuyard.domain.instances import InstanceState
+    from gpuyard.sdk._async.remote import AsyncRemoteFunction
     from gpuyard.sdk._async.transport import AsyncTransport
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class AsyncInstance:
@@ -65,6 +76,8 @@ class AsyncInstance:
         self._transport = transport
         self.view = view
         self._path = f"{API}/instances/{segment(view.id)}"
+        self.files = AsyncFiles(transport, self._path)
+        self.kernels = AsyncKernels(transport, self._path)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "view":
@@ -100,7 +113,7 @@ class AsyncInstance:
     async def delete(self) -> None:
         """Delete it with its disk; returns at once. Of one that is gone: no effect."""
         try:
-            await self._transport.send(Call("DELETE", self._path, nothing))
+            self.view = await self._transport.send(Call("DELETE", self._path, wire.InstanceView.model_validate_json))
         except NotFound:
             return
 
@@ -174,6 +187,17 @@ class AsyncInstance:
     async def usage(self) -> wire.InstanceUsage:
         """What it cost so far, and where the time went."""
         return await self._transport.send(Call("GET", f"{self._path}/usage", wire.InstanceUsage.model_validate_json))
+
+    async def samples(self) -> wire.SamplesView:
+        """What its GPUs, processors, memory and disk are doing."""
+        return await self._transport.send(Call("GET", f"{self._path}/samples", wire.SamplesView.model_validate_json))
+
+    async def open(self) -> str:
+        """An address that opens the instance's applications once, in a browser that has no key."""
+        view = await self._transport.send(
+            json_call("POST", f"{self._path}/open", wire.OpenView.model_validate_json, {})
+        )
+        return self._transport.url + view.url
 
     # Running things in it
 
@@ -261,6 +285,52 @@ class AsyncInstance:
         query = {"state": state}
         async for view in pages(self._transport, f"{self._path}/executions", query, wire.ExecutionView):
             yield AsyncExecutionFollower(self._transport, view)
+
+    async def set(self, name: str, value: object, *, kernel: str = "main") -> None:
+        """Give a variable of the kernel a value; it travels as a pickle. Raises RemoteError when it cannot be unpickled
+        there."""
+        await values.exchange(self, shipping.setting(name, value), f"{name} =", kernel=kernel)
+
+    async def get(self, name: str, *, kernel: str = "main") -> Any:
+        """The value of a variable of the kernel; it travels as a pickle. Raises NotFound, RemoteError.
+
+        Unpickling runs what the instance sends: ask it of instances of your own account alone.
+        """
+        return await values.exchange(self, shipping.getting(name), f"the value of {name}", kernel=kernel)
+
+    def remote(self, function: Callable[P, R], /) -> AsyncRemoteFunction[P, R]:
+        """The function, to be called as before, running here. As a decorator: `@instance.remote`."""
+        from gpuyard.sdk._async.remote import remote
+
+        return remote(instance=self)(function)
+
+    # Files and terminals
+
+    async def upload(
+        self,
+        local: str | os.PathLike[str],
+        remote: str | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        progress: OnBytes | None = None,
+    ) -> str:
+        """Send a file or a folder; returns where it is. See `files.upload`."""
+        return await self.files.upload(local, remote, exclude=exclude, progress=progress)
+
+    async def download(
+        self,
+        remote: str,
+        local: str | os.PathLike[str] | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        progress: OnBytes | None = None,
+    ) -> Path:
+        """Fetch a file or a folder; returns where it is. See `files.download`."""
+        return await self.files.download(remote, local, exclude=exclude, progress=progress)
+
+    async def terminal(self, name: str = "main", *, columns: int = 80, rows: int = 24) -> AsyncTerminal:
+        """Open a terminal, or join the one of that name."""
+        return await open_terminal(self._transport, self._path, name, columns, rows)
 
     async def _attached(
         self,

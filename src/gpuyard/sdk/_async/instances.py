@@ -94,15 +94,20 @@ class AsyncInstances:
         *,
         state: str | Iterable[str] | None = None,
         labels: Mapping[str, str] | None = None,
+        name: str | None = None,
+        gpu: str | None = None,
+        provider: str | None = None,
         page_size: int | None = None,
-        **filters: str | int | bool | None,
     ) -> AsyncGenerator[AsyncInstance, None]:
-        """All of them, newest first, page after page as they are needed."""
+        """Newest first, page after page as they are needed: all that are not deleted, or those in the states asked for
+        (`"all"` for every state)."""
         query: dict[str, Any] = {
             "state": [state] if isinstance(state, str) else None if state is None else list(state),
             "label": [f"{key}={value}" for key, value in labels.items()] if labels else None,
+            "name": name,
+            "gpu": gpu,
+            "provider": provider,
             "limit": page_size,
-            **filters,
         }
         async for view in pages(self._transport, _PATH, query, wire.InstanceView):
             yield AsyncInstance(self._transport, view)

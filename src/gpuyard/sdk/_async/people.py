@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gpuyard import wire
 from gpuyard.sdk._async.pages import pages
-from gpuyard.sdk.core import API, Call, json_call, nothing, segment
-from gpuyard.sdk.orders import Amount, Duration, given, micro, seconds
+from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, nothing, segment
+from gpuyard.sdk.orders import Amount, Duration, given, micro, seconds, signed_micro
 
 if TYPE_CHECKING:
     from gpuyard.sdk._async.transport import AsyncTransport
@@ -37,17 +37,27 @@ class AsyncAccounts:
         return pages(self._transport, f"{API}/accounts", {}, wire.AccountView)
 
     async def change(
-        self, account_id: str, *, name: str | None = None, credit: Amount | None = None
+        self,
+        account_id: str,
+        *,
+        name: str | None = None,
+        credit: Amount | None = None,
+        unlimited_credit: bool = False,
     ) -> wire.AccountView:
         path = f"{API}/accounts/{segment(account_id)}"
         body = given(name=name, credit_micro=micro(credit, "credit"))
+        if unlimited_credit:
+            body["credit_micro"] = None
         return await self._transport.send(json_call("PATCH", path, wire.AccountView.model_validate_json, body))
 
     async def add_credit(self, account_id: str, amount: Amount, *, reason: str = "") -> wire.AccountView:
-        """Write a credit into the account's ledger."""
+        """Put money in; a negative amount corrects. Asked again by itself when the answer gets lost, it counts once."""
         path = f"{API}/accounts/{segment(account_id)}/credit"
-        body = given(amount_micro=micro(amount, "amount"), reason=reason)
-        return await self._transport.send(json_call("POST", path, wire.AccountView.model_validate_json, body))
+        body = given(amount_micro=signed_micro(amount, "amount"), reason=reason)
+        key = new_idempotency_key()
+        return await self._transport.send(
+            json_call("POST", path, wire.AccountView.model_validate_json, body, idempotency_key=key)
+        )
 
 
 class AsyncMembers:

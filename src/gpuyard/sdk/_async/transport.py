@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -91,6 +92,8 @@ class AsyncTransport:
             return failure_of_transport(cause, self.url)
         if reply.status_code < 400:
             return reply
+        if call.method == "HEAD":
+            return await self._try(replace(call, method="GET"), url)  # the same refusal, with its reason
         return Failure(error_of(reply.status_code, reply.headers, reply.content))
 
     @asynccontextmanager
@@ -118,9 +121,9 @@ class AsyncTransport:
             raise failure_of_transport(cause, self.url).error from cause
 
     async def follow(
-        self, path: str, *, query: Query, after: int, until: float | None = None
+        self, path: str, *, query: Query, after: int | None, until: float | None = None
     ) -> AsyncGenerator[ServerEvent | None, None]:
-        """The events of a stream after the number `after`, each once, across as many connections as it takes.
+        """The events of a stream after the number `after` (None: from now on), each once, across as many connections as it takes.
 
         A None means that the yard ended the stream: the caller looks whether that was the end, and stops iterating if so.
         `until` is an instant of `time.monotonic`; TimedOut is raised after it.
@@ -138,7 +141,7 @@ class AsyncTransport:
                     async for chunk in reply.aiter_raw():
                         for event in reader.feed(chunk):
                             number = int(event.id or 0)
-                            if number > after:
+                            if after is None or number > after:
                                 yield event
                                 after, moved = number, True
                         _check(until)

@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gpuyard import wire
-from gpuyard.sdk import _io, orders
+from gpuyard.sdk import _io, orders, shipping
+from gpuyard.sdk._sync import values
 from gpuyard.sdk._sync.executions import ExecutionFollower
+from gpuyard.sdk._sync.files import Files
+from gpuyard.sdk._sync.kernels import Kernels
 from gpuyard.sdk._sync.pages import pages
-from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, nothing, segment
+from gpuyard.sdk._sync.terminal import Terminal, open_terminal
+from gpuyard.sdk.core import API, Call, json_call, new_idempotency_key, segment
 from gpuyard.sdk.errors import ConnectionFailed, NotFound, TimedOut, YardError
+from gpuyard.sdk.folders import OnBytes
 from gpuyard.sdk.orders import Amount, Duration, given
 from gpuyard.sdk.results import ExecutionResult, OnRecord, OnText
 from gpuyard.sdk.waiting import UNREACHABLE_SECONDS, OnProgress, Progress, arrived, gave_up, pauses
@@ -24,7 +31,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from gpuyard.domain.instances import InstanceState
+    from gpuyard.sdk._sync.remote import RemoteFunction
     from gpuyard.sdk._sync.transport import Transport
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Instance:
@@ -66,6 +77,8 @@ class Instance:
         self._transport = transport
         self.view = view
         self._path = f"{API}/instances/{segment(view.id)}"
+        self.files = Files(transport, self._path)
+        self.kernels = Kernels(transport, self._path)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "view":
@@ -101,7 +114,7 @@ class Instance:
     def delete(self) -> None:
         """Delete it with its disk; returns at once. Of one that is gone: no effect."""
         try:
-            self._transport.send(Call("DELETE", self._path, nothing))
+            self.view = self._transport.send(Call("DELETE", self._path, wire.InstanceView.model_validate_json))
         except NotFound:
             return
 
@@ -171,6 +184,15 @@ class Instance:
     def usage(self) -> wire.InstanceUsage:
         """What it cost so far, and where the time went."""
         return self._transport.send(Call("GET", f"{self._path}/usage", wire.InstanceUsage.model_validate_json))
+
+    def samples(self) -> wire.SamplesView:
+        """What its GPUs, processors, memory and disk are doing."""
+        return self._transport.send(Call("GET", f"{self._path}/samples", wire.SamplesView.model_validate_json))
+
+    def open(self) -> str:
+        """An address that opens the instance's applications once, in a browser that has no key."""
+        view = self._transport.send(json_call("POST", f"{self._path}/open", wire.OpenView.model_validate_json, {}))
+        return self._transport.url + view.url
 
     # Running things in it
 
@@ -258,6 +280,52 @@ class Instance:
         query = {"state": state}
         for view in pages(self._transport, f"{self._path}/executions", query, wire.ExecutionView):
             yield ExecutionFollower(self._transport, view)
+
+    def set(self, name: str, value: object, *, kernel: str = "main") -> None:
+        """Give a variable of the kernel a value; it travels as a pickle. Raises RemoteError when it cannot be unpickled
+        there."""
+        values.exchange(self, shipping.setting(name, value), f"{name} =", kernel=kernel)
+
+    def get(self, name: str, *, kernel: str = "main") -> Any:
+        """The value of a variable of the kernel; it travels as a pickle. Raises NotFound, RemoteError.
+
+        Unpickling runs what the instance sends: ask it of instances of your own account alone.
+        """
+        return values.exchange(self, shipping.getting(name), f"the value of {name}", kernel=kernel)
+
+    def remote(self, function: Callable[P, R], /) -> RemoteFunction[P, R]:
+        """The function, to be called as before, running here. As a decorator: `@instance.remote`."""
+        from gpuyard.sdk._sync.remote import remote
+
+        return remote(instance=self)(function)
+
+    # Files and terminals
+
+    def upload(
+        self,
+        local: str | os.PathLike[str],
+        remote: str | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        progress: OnBytes | None = None,
+    ) -> str:
+        """Send a file or a folder; returns where it is. See `files.upload`."""
+        return self.files.upload(local, remote, exclude=exclude, progress=progress)
+
+    def download(
+        self,
+        remote: str,
+        local: str | os.PathLike[str] | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        progress: OnBytes | None = None,
+    ) -> Path:
+        """Fetch a file or a folder; returns where it is. See `files.download`."""
+        return self.files.download(remote, local, exclude=exclude, progress=progress)
+
+    def terminal(self, name: str = "main", *, columns: int = 80, rows: int = 24) -> Terminal:
+        """Open a terminal, or join the one of that name."""
+        return open_terminal(self._transport, self._path, name, columns, rows)
 
     def _attached(
         self,

@@ -95,15 +95,20 @@ class Instances:
         *,
         state: str | Iterable[str] | None = None,
         labels: Mapping[str, str] | None = None,
+        name: str | None = None,
+        gpu: str | None = None,
+        provider: str | None = None,
         page_size: int | None = None,
-        **filters: str | int | bool | None,
     ) -> Generator[Instance, None]:
-        """All of them, newest first, page after page as they are needed."""
+        """Newest first, page after page as they are needed: all that are not deleted, or those in the states asked for
+        (`"all"` for every state)."""
         query: dict[str, Any] = {
             "state": [state] if isinstance(state, str) else None if state is None else list(state),
             "label": [f"{key}={value}" for key, value in labels.items()] if labels else None,
+            "name": name,
+            "gpu": gpu,
+            "provider": provider,
             "limit": page_size,
-            **filters,
         }
         for view in pages(self._transport, _PATH, query, wire.InstanceView):
             yield Instance(self._transport, view)

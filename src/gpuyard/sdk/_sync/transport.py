@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -92,6 +93,8 @@ class Transport:
             return failure_of_transport(cause, self.url)
         if reply.status_code < 400:
             return reply
+        if call.method == "HEAD":
+            return self._try(replace(call, method="GET"), url)  # the same refusal, with its reason
         return Failure(error_of(reply.status_code, reply.headers, reply.content))
 
     @contextmanager
@@ -119,9 +122,9 @@ class Transport:
             raise failure_of_transport(cause, self.url).error from cause
 
     def follow(
-        self, path: str, *, query: Query, after: int, until: float | None = None
+        self, path: str, *, query: Query, after: int | None, until: float | None = None
     ) -> Generator[ServerEvent | None, None]:
-        """The events of a stream after the number `after`, each once, across as many connections as it takes.
+        """The events of a stream after the number `after` (None: from now on), each once, across as many connections as it takes.
 
         A None means that the yard ended the stream: the caller looks whether that was the end, and stops iterating if so.
         `until` is an instant of `time.monotonic`; TimedOut is raised after it.
@@ -139,7 +142,7 @@ class Transport:
                     for chunk in reply.iter_raw():
                         for event in reader.feed(chunk):
                             number = int(event.id or 0)
-                            if number > after:
+                            if after is None or number > after:
                                 yield event
                                 after, moved = number, True
                         _check(until)
