@@ -15,7 +15,7 @@ from tests.domain.builders import NOW, an_instance
 S, E, P = InstanceState, InstanceEvent, Presence
 
 EVERYTHING = list(product(InstanceState, Presence))
-NO_MACHINE_WANTED = {S.DELETING, S.FAILED}
+NO_MACHINE_WANTED = sorted({S.DELETING, S.FAILED})
 GPUS_WANTED = {S.REQUESTED, S.PROVISIONING, S.STARTING, S.RUNNING}
 
 
