@@ -111,7 +111,9 @@ async def drive(load: Load) -> Answered:
     request = load.request()
     connections = []
     for _ in range(load.connections):
-        _, protocol = await loop.create_connection(lambda: Connection(request), where.hostname, where.port)
+        _, protocol = await loop.create_connection(
+            lambda: Connection(request), where.hostname or "127.0.0.1", where.port or 80
+        )
         connections.append(protocol)
     await asyncio.sleep(load.warm_up_seconds)
     for connection in connections:

@@ -84,12 +84,17 @@ class Outcome:
         return value < aim.bound if self.measurement.better is Better.LESS else value >= aim.bound
 
 
+def order_in(number: int, contenders: Mapping[str, Contender]) -> list[str]:
+    """Forth in one round, back in the next, so that none always has the colder machine."""
+    names = list(contenders)
+    return names if number % 2 == 0 else names[::-1]
+
+
 async def measure(measurement: Measurement, *, rounds: int | None = None) -> Outcome:
-    """Every contender once per round, the order turned around each time."""
+    """Every contender once per round."""
     values: dict[str, list[float]] = {}
     async with measurement.contenders() as contenders:
         for number in range(rounds or measurement.rounds):
-            order = list(contenders) if number % 2 == 0 else list(reversed(contenders))
-            for name in order:
+            for name in order_in(number, contenders):
                 values.setdefault(name, []).append(await contenders[name]())
         return Outcome(measurement, {name: Figures(tuple(values[name])) for name in contenders})

@@ -29,7 +29,7 @@ CLONED: Mapping[str, str] = {
 async def _seeded(directory: Path, count: int) -> None:
     """Make a yard in `directory` and fill it with `count` stopped instances, copies of one made through the API."""
     async with a_yard(providers=FAKE, directory=directory) as yard, yard.client() as client:
-        made = (await client.post("/yard/v1/instances", content=ORDER)).raise_for_status().json()
+        made = (await client.post("/yard/v1/instances", json=ORDER)).raise_for_status().json()
     (database,) = directory.rglob("yard.db")
     with closing(sqlite3.connect(database)) as db, db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(instances)")]

@@ -11,14 +11,14 @@ from bench.measurement import Aim, Better, Contender, Measurement
 from bench.processes import Server, a_bare_server, a_yard
 
 FAKE: Mapping[str, Mapping[str, object]] = {"fake": {"gpus": {"nvidia-rtx-3090": 4}}}
-ORDER = json.dumps({"gpus": [{"type": "nvidia-rtx-3090", "count": 1}], "wait": True})
+ORDER = {"gpus": [{"type": "nvidia-rtx-3090", "count": 1}], "wait": True}
 
 
-def rate(
-    server: Server, path: str, *, method: str = "GET", body: str | None = None, connections: int = 16
-) -> Contender:
+def rate(server: Server, path: str, *, method: str = "GET", body: object = None, connections: int = 16) -> Contender:
+    text = None if body is None else json.dumps(body)
+
     async def measured() -> float:
-        load = Load(f"{server.url}{path}", method, server.key or None, body, connections)
+        load = Load(f"{server.url}{path}", method, server.key or None, text, connections)
         return (await in_own_process(load)).per_second
 
     return measured
@@ -27,7 +27,7 @@ def rate(
 @asynccontextmanager
 async def _reads() -> AsyncIterator[Mapping[str, Contender]]:
     async with a_yard(providers=FAKE) as yard, a_bare_server() as bare, yard.client() as client:
-        made = (await client.post("/yard/v1/instances", content=ORDER)).raise_for_status().json()
+        made = (await client.post("/yard/v1/instances", json=ORDER)).raise_for_status().json()
         yield {
             "gpuyard me": rate(yard, "/yard/v1/me"),
             "gpuyard instance": rate(yard, f"/yard/v1/instances/{made['id']}"),
