@@ -22,7 +22,13 @@ async def bounded(request: Request, limit: int = BODY_LIMIT) -> bytes:
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
-            raise Refusal(413, "too_large", f"the body is over {limit} bytes", hint="send large content as files")
+            raise Refusal(
+                413,
+                "too_large",
+                f"the body is over {limit} bytes",
+                hint="send large content as files",
+                headers={"Connection": "close"},  # else the rest of the body is read, however long it is
+            )
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -154,15 +154,13 @@ class Resident:
         self.ending.set()
 
     async def close(self) -> None:
-        """End all that runs, TERM first and KILL after the grace, and leave every journal complete on disk."""
+        """After `leave`: end all that runs, TERM first and KILL after the grace, and leave every journal complete on disk."""
         from gpuyard.resident import execution_tree
 
         farewells = [asyncio.wait_for(callback(), timeout=5) for callback in self._farewells]
         for outcome in await asyncio.gather(*farewells, return_exceptions=True):
             if isinstance(outcome, Exception):
                 log.warning("something did not end cleanly", exc_info=outcome)
-        if self._kernels is not None:
-            self._kernels.closing = True
         if self._executions is not None:
             self._executions.give_up()
         await execution_tree.end(self.process_pids, self.grace_seconds)

@@ -112,7 +112,6 @@ class Executions:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._all: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
         self._reserve = Reserve(self._home.parent / "reserve")
         self._take_up()
 
@@ -135,7 +134,7 @@ class Executions:
             return self._all[id], False
         if not _ID.fullmatch(id):
             raise wrong_field("id", f"the execution id {id!r} may have letters, digits, `_`, `-` and `.`, at most 128")
-        if self._closing:
+        if self._resident.ending.is_set():
             raise wrong_state("the instance is shutting down")
         self._check(request)
         execution = self._write_down(id, request)
@@ -155,7 +154,6 @@ class Executions:
 
     async def close(self) -> None:
         """After the programs have ended: wait for their last output, then leave every journal complete."""
-        self._closing = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
         for execution in self._all.values():
@@ -164,7 +162,6 @@ class Executions:
 
     def give_up(self) -> None:
         """Nothing starts any more, and what runs now ends as cancelled."""
-        self._closing = True
         for execution in self._all.values():
             if execution.run is not None:
                 execution.run.give_up()

@@ -20,7 +20,13 @@ from gpuyard.resident.child import Child
 _SOCKET_PATH_LIMIT = 107
 _START_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 0.2
-_REPLY_SECONDS = 5.0
+_REPLY_SECONDS = 60.0
+"""A reply comes just before the kernel says it is idle; only a stalled machine keeps it longer."""
+
+_REPLY_AFTER_INTERRUPT_SECONDS = 0.5
+"""An interrupt that hits ipykernel itself, between its own lines and the user's, leaves it idle without a reply."""
+
+_LAST_MESSAGES_SECONDS = 0.05
 _LOG_TAIL = 16 * 1024
 _RECEIVED_MESSAGES = 64
 
@@ -69,13 +75,16 @@ class KernelProcess:
         self._replies: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._idle: dict[str, asyncio.Event] = {}
         self._audible = asyncio.Event()
+        self._gone = False
+        self._interrupted = False
+        self._messages = 0
         self._tasks = [
             asyncio.create_task(task) for task in (self._watch(), self._iopub(), self._shell(), self._stdin())
         ]
 
     @property
     def alive(self) -> bool:
-        return not self.died.done()
+        return not self._gone
 
     async def ready(self) -> None:
         """Wait until it answers and its output is heard. Raises KernelDied, also when it takes for ever."""
@@ -102,12 +111,13 @@ class KernelProcess:
 
     def interrupt(self) -> None:
         """To the whole group, as Ctrl-C in a terminal: a program the cell waits for hears it as well."""
+        self._interrupted = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGINT)
 
     async def kill(self) -> None:
         """End it with everything it started."""
-        if self.alive:
+        if not self.died.done():
             pids = execution_tree.members(self.pid) | {self.pid}
             execution_tree.send(pids, signal.SIGKILL)
             await self.died
@@ -131,12 +141,13 @@ class KernelProcess:
         self._heard[request] = heard
         self._idle[request] = asyncio.Event()
         self._replies[request] = asyncio.get_running_loop().create_future()
+        self._interrupted = False
         try:
             await self._or_death(self._idle[request].wait())
-            reply: Mapping[str, Any] = await self._or_death(asyncio.wait_for(self._answered(request), _REPLY_SECONDS))
+            patience = _REPLY_AFTER_INTERRUPT_SECONDS if self._interrupted else _REPLY_SECONDS
+            reply: Mapping[str, Any] = await self._or_death(asyncio.wait_for(self._answered(request), patience))
             return reply
         except TimeoutError:
-            # An interrupt that hit ipykernel itself, between its own lines and the user's: it goes idle, mute.
             return {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
         finally:
             for kept in (self._heard, self._idle, self._replies):
@@ -164,6 +175,11 @@ class KernelProcess:
 
     async def _watch(self) -> None:
         code = await self._child.wait()
+        self._gone = True
+        seen = -1
+        while seen != self._messages:  # what it published last is still on its way through the sockets
+            seen = self._messages
+            await asyncio.sleep(_LAST_MESSAGES_SECONDS)
         if not self.died.done():
             self.died.set_result(code)
 
@@ -171,6 +187,7 @@ class KernelProcess:
         while True:
             message = await self._client.get_iopub_msg()
             self._audible.set()
+            self._messages += 1
             parent = message["parent_header"].get("msg_id", "")
             kind, content = message["msg_type"], message["content"]
             heard = self._heard.get(parent)

@@ -97,7 +97,7 @@ class Kernel:
 
     async def restart(self) -> None:
         await self.kill()
-        if self.removed or self._resident.kernels.closing:
+        if self.removed or self._resident.ending.is_set():
             return
         try:
             await self.process()
@@ -149,7 +149,6 @@ class Kernels:
         self._home = resident.residence.state / "kernels"
         self._all: dict[str, Kernel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.closing = False
 
     def __iter__(self) -> Any:
         return iter(self._all.values())
@@ -166,7 +165,7 @@ class Kernels:
             return self._all[id], False
         if not _ID.fullmatch(id):
             raise wrong_field("kernel", f"the kernel name {id!r} may have letters, digits, `_`, `-`, `.`, at most 64")
-        if self.closing:
+        if self._resident.ending.is_set():
             raise wrong_state("the instance is shutting down")
         kernel = self._all[id] = Kernel(self._resident, id, env or {}, self._home / id)
         return kernel, True
@@ -177,7 +176,7 @@ class Kernels:
 
     async def _warm(self) -> None:
         await asyncio.sleep(_WARM_UP_SECONDS)
-        if not self.closing:
+        if not self._resident.ending.is_set():
             kernel, _ = self.obtain("main")
             await kernel.process()
 
@@ -193,7 +192,6 @@ class Kernels:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        self.closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(kernel.close() for kernel in self._all.values()), return_exceptions=True)
