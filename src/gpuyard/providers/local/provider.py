@@ -24,6 +24,7 @@ from gpuyard.providers.local import processes
 from gpuyard.providers.local.cards import Card, choose, find_cards
 from gpuyard.providers.local.disk import Disk, Place, Record, Wanted
 from gpuyard.providers.local.launch import Launcher
+from gpuyard.providers.local.limits import Limits, find_limits
 from gpuyard.providers.local.machine import Machine
 from gpuyard.providers.local.pool import WarmPool
 from gpuyard.providers.local.sandbox import Sandbox, find_sandbox
@@ -59,6 +60,7 @@ class LocalProvider:
         self._bell = Bell()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._launcher = Launcher(settings.python, None)
+        self._limits: Limits = find_limits()
         self._pool = WarmPool(
             settings.warm_pool,
             make=lambda: self._machine(self._disk.place(secrets.token_hex(6))),
@@ -297,6 +299,14 @@ class LocalProvider:
         if await machine.until_it_answers(still_wanted):
             assert machine.running is not None
             if machine.running.assigned or await machine.assign(_assignment(record)):
+                spec = record.order.spec
+                await asyncio.to_thread(
+                    self._limits.confine,
+                    machine.place.slot,
+                    machine.running.watched,
+                    vcpus=spec.vcpus,
+                    ram_gb=spec.ram_gb,
+                )
                 machine.ready = machine.alive and still_wanted()
             elif still_wanted():
                 await machine.kill()  # a spare that would not serve; the next round starts a resident of its own
@@ -309,6 +319,7 @@ class LocalProvider:
         record = machine.record
         assert record is not None
         await machine.end(record.order.resident_secret, _STOP_GRACE_SECONDS)
+        await asyncio.to_thread(self._limits.free, machine.place.slot)
         await asyncio.to_thread(machine.place.forget_running)
         await asyncio.to_thread(machine.place.clear_tmp)
         async with machine.writing:
@@ -322,6 +333,7 @@ class LocalProvider:
         record = machine.record
         assert record is not None
         await machine.end(record.order.resident_secret, _RELEASE_GRACE_SECONDS)
+        await asyncio.to_thread(self._limits.free, machine.place.slot)
         await asyncio.to_thread(self._disk.retire, machine.place, record.order.instance_id)
         self._machines.pop(record.order.instance_id, None)
         self._sweep()
@@ -422,7 +434,9 @@ class LocalProvider:
             else:
                 warnings.append(f"instances run without a sandbox, their programs can read what this user can: {found}")
         self._launcher = Launcher(self.settings.python, sandbox)
-        self.warnings = (*warnings, "the disk size of an instance is not enforced")
+        if sandbox is not None and os.geteuid() == 0:
+            warnings.append("the yard runs as root: programs of instances read /usr and /opt as root; give it a user")
+        self.warnings = (*warnings, *self._limits.warnings, "the disk size of an instance is not enforced")
 
     def _try_sandbox(self) -> Sandbox | str:
         place = self._disk.place("probe")

@@ -19,6 +19,8 @@ from gpuyard.resident.wire import Residence
 
 STATUS_FD = 4
 """Where bubblewrap reports the pid of the sandbox's process 1."""
+WALLS_FD = 5
+"""Where it reads most of its arguments: on its command line, programs inside could read this machine's paths."""
 
 _UID = 1000
 _HOST_NAME = "gpuyard"
@@ -27,7 +29,7 @@ _STATE = Path("/var/lib/gpuyard")
 
 _ETC = (
     *("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services", "protocols", "networks"),
-    *("ssl", "ca-certificates", "pki", "crypto-policies"),
+    *("ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust", "crypto-policies"),
     *("localtime", "timezone", "locale.alias", "locale.conf", "default/locale"),
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "python3", "mime.types", "magic", "fonts"),
     *("profile", "profile.d", "bash.bashrc", "bashrc", "inputrc", "terminfo", "shells", "os-release", "debian_version"),
@@ -53,9 +55,13 @@ class Sandbox:
         """Where a resident lives, as it sees it itself."""
         return Residence(socket=str(_RUN / "s"), state=_STATE)
 
-    def around(self, place: Place, argv: Sequence[str]) -> list[str]:
-        """The command that runs `argv` inside."""
-        return [self.bwrap, *self._walls(place), "--json-status-fd", str(STATUS_FD), "--", *argv]
+    def around(self, argv: Sequence[str]) -> list[str]:
+        """The command that runs `argv` inside; it reads `walls` from WALLS_FD and reports to STATUS_FD."""
+        return [self.bwrap, "--args", str(WALLS_FD), "--json-status-fd", str(STATUS_FD), "--", *argv]
+
+    def walls(self, place: Place) -> bytes:
+        """What is to be seen inside."""
+        return b"".join(argument.encode() + b"\0" for argument in self._walls(place))
 
     def _walls(self, place: Place) -> Iterator[str]:
         yield from ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--cap-drop", "ALL")
@@ -72,6 +78,7 @@ class Sandbox:
         for path in _interpreters():
             yield from ("--ro-bind", str(path), str(path))
         if self.gpus:
+            yield from ("--ro-bind", "/sys", "/sys")  # how the cards are connected, for NCCL
             for device in sorted(Path("/dev").glob("nvidia*")):
                 yield from ("--dev-bind", str(device), str(device))
         yield from ("--remount-ro", "/", "--chdir", "/workspace")

@@ -1,0 +1,204 @@
+"""A server that is killed at any instant loses no instance, oversells no card and leaves no process without an owner."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gpuyard.domain.errors import ProviderUnavailable
+from gpuyard.domain.instances import GpuRequest
+from gpuyard.domain.sightings import Presence
+from gpuyard.ports.provider import Order
+from gpuyard.providers.local import processes
+from gpuyard.providers.local.disk import Disk, Wanted
+from gpuyard.providers.local.provider import LocalProvider
+from tests.contract.provider import World
+from tests.providers.yard_of_one import ORDER
+
+P = Presence
+Worlds = Callable[..., World]
+ROUNDS = 12
+
+
+class Server:
+    """The provider in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def ask(self, verb: str, order: Order) -> str:
+        """What it answered; empty when it was killed before."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = f'{{"verb": "{verb}", "order": {ORDER.dump_json(order).decode()}}}\n'
+        try:
+            self._process.stdin.write(line.encode())
+            await self._process.stdin.drain()
+        except ConnectionError:
+            return ""
+        return (await self._process.stdout.readline()).decode().strip()
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def a_server(data_dir: Path, sandbox: str, pool: int) -> AsyncIterator[Server]:
+    program = Path(__file__).with_name("yard_of_one.py")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(program), str(data_dir), sandbox, str(pool)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"},
+    )
+    server = Server(process)
+    try:
+        assert process.stdout is not None
+        assert (await process.stdout.readline()).strip() == b"open"
+        yield server
+    finally:
+        await server.kill()
+
+
+def owned(data_dir: Path) -> set[str]:
+    return {place.slot for _, place in Disk(data_dir).admitted()}
+
+
+def slots_of(data_dir: Path) -> set[str]:
+    """Slots of this data directory that have a process."""
+    known = {path.name for path in (data_dir / "machines").iterdir()}
+    return known & set(processes.slots_in_use())
+
+
+def check_cards(data_dir: Path) -> None:
+    records = [place.read_record() for _, place in Disk(data_dir).admitted()]
+    cards = [gpu.index for record in records if record is not None for gpu in record.gpus]
+    assert len(cards) == len(set(cards)), "a card is in two instances"
+
+
+@pytest.mark.parametrize(("sandbox", "pool"), [("bwrap", 1), ("none", 1), ("bwrap", 0)])
+async def test_a_server_killed_at_any_instant_loses_nothing(
+    local_world: Worlds, tmp_path: Path, sandbox: str, pool: int
+) -> None:
+    world = local_world(sandbox=sandbox, warm_pool=pool)
+    await world.provider()
+    orders = [await world.an_order(GpuRequest("nvidia-rtx-3090")) for _ in range(2)]
+    await (await world.provider()).close()
+    world._open = None
+    chance = random.Random(20261120)
+    wanted: dict[str, str] = {}
+
+    for _ in range(ROUNDS):
+        async with a_server(tmp_path / "yard", sandbox, pool) as server:
+            killing = asyncio.create_task(_kill_after(server, chance.uniform(0, 0.5)))
+            while not killing.done():
+                order = chance.choice(orders)
+                verb = chance.choice(["order", "order", "stop", "start", "release"])
+                if verb == "start" and wanted.get(order.instance_id) is None:
+                    continue
+                if await server.ask(verb, order) == "accepted":
+                    wanted[order.instance_id] = verb
+                await asyncio.sleep(chance.uniform(0, 0.1))
+            await killing
+        check_cards(tmp_path / "yard")
+
+    provider = await world.provider()
+    for order in orders:
+        await provider.release(order.instance_id) if wanted.get(order.instance_id) == "release" else None
+        sighting = await world.seen(order.instance_id, P.RUNNING, P.STOPPED, P.ABSENT, P.FAILED)
+        assert sighting.presence is not P.FAILED, sighting.reason
+        if wanted.get(order.instance_id) == "order":
+            assert sighting.presence is not P.ABSENT, "an accepted order is gone"
+    check_cards(tmp_path / "yard")
+    assert await world.free("nvidia-rtx-3090") == 2 - _in_use(tmp_path / "yard")
+    await world.restart()
+    async with asyncio.timeout(20):
+        while not slots_of(tmp_path / "yard") <= owned(tmp_path / "yard") | _warm(await world.provider()):
+            await asyncio.sleep(0.02)
+
+
+def _warm(provider: object) -> set[str]:
+    assert isinstance(provider, LocalProvider)
+    return {spare.place.slot for spare in provider._pool._spares}
+
+
+async def _kill_after(server: Server, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await server.kill()
+
+
+def _in_use(data_dir: Path) -> int:
+    records = [place.read_record() for _, place in Disk(data_dir).admitted()]
+    return sum(len(record.gpus) for record in records if record is not None and record.wanted is not Wanted.GONE)
+
+
+async def test_a_warm_resident_goes_with_its_server(tmp_path: Path) -> None:
+    async with a_server(tmp_path / "yard", "bwrap", 1) as server:
+        async with asyncio.timeout(30):
+            while not slots_of(tmp_path / "yard"):
+                await asyncio.sleep(0.02)
+
+        await server.kill()
+
+    async with asyncio.timeout(30):
+        while slots_of(tmp_path / "yard"):
+            await asyncio.sleep(0.02)
+
+
+async def test_instances_outlive_a_killed_server_and_are_taken_over(local_world: Worlds, tmp_path: Path) -> None:
+    world = local_world(sandbox="bwrap")
+    await world.provider()
+    order = await world.an_order()
+    await (await world.provider()).close()
+    world._open = None
+    async with a_server(tmp_path / "yard", "bwrap", 0) as server:
+        assert await server.ask("order", order) == "accepted"
+        async with asyncio.timeout(30):
+            while not (processes_of := processes.slots_in_use().get(_slot(tmp_path, order), [])):
+                await asyncio.sleep(0.02)
+            while (running := Disk(tmp_path / "yard").place(_slot(tmp_path, order)).read_running()) is None:
+                await asyncio.sleep(0.02)
+        await server.kill()
+    assert processes_of
+
+    await world.seen(order.instance_id, P.RUNNING)
+
+    assert processes.alive(running.watched), "it was taken over, not started anew"
+
+
+async def test_a_second_server_on_the_same_directory_is_refused(local_world: Worlds, tmp_path: Path) -> None:
+    world = local_world()
+    await world.provider()
+    second = world.make()
+
+    with pytest.raises(ProviderUnavailable, match="another process"):
+        await second.open()
+
+
+async def test_a_damaged_record_is_a_failed_instance_that_can_be_released(local_world: Worlds, tmp_path: Path) -> None:
+    world = local_world(sandbox="bwrap")
+    order = await world.running()
+    slot = _slot(tmp_path, order)
+    await (await world.provider()).close()
+    (tmp_path / "yard" / "machines" / slot / "instance.json").write_text("{")
+    world._open = None
+
+    provider = await world.provider()
+
+    assert (await provider.sight(order.instance_id)).presence is P.FAILED
+    await provider.release(order.instance_id)
+    await world.seen(order.instance_id, P.ABSENT)
+    assert slot not in processes.slots_in_use()
+
+
+def _slot(tmp_path: Path, order: Order) -> str:
+    return (tmp_path / "yard" / "instances" / order.instance_id).readlink().name
