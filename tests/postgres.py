@@ -65,15 +65,33 @@ def running_postgres() -> Iterator[PostgresServer]:
             os.chown(folder, entry.pw_uid, entry.pw_gid)
         data = folder / "data"
         subprocess.run(
-            [*before, binaries / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            [
+                *before,
+                binaries / "initdb",
+                "-D",
+                data,
+                "-U",
+                user,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
             check=True,
             capture_output=True,
             cwd=folder,
         )
-        settings = [f"-c{name}={value}" for name, value in {**_SETTINGS, "unix_socket_directories": str(folder)}.items()]
+        settings = [
+            f"-c{name}={value}" for name, value in {**_SETTINGS, "unix_socket_directories": str(folder)}.items()
+        ]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [*_dies_with_us(before), binaries / "postgres", "-D", data, *settings], stdout=log, stderr=log, cwd=folder
+                [*_dies_with_us(before), binaries / "postgres", "-D", data, *settings],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
             )
         try:
             _wait_until_ready(binaries, folder, server)

@@ -83,9 +83,7 @@ def an_entry(account_id: AccountId, amount_micro: int, key: str, *, kind: EntryK
     return LedgerEntry(account_id, kind, amount_micro, key, NOW)
 
 
-def an_interval(
-    instance: Instance, *, start: timedelta = timedelta(), end: timedelta | None = None
-) -> UsageInterval:
+def an_interval(instance: Instance, *, start: timedelta = timedelta(), end: timedelta | None = None) -> UsageInterval:
     """`start` and `end` are counted from NOW."""
     return UsageInterval(
         new_interval_id(),

@@ -17,6 +17,7 @@ from gpuyard.store import SqlStore, cursors
 from gpuyard.store.databases import database_at
 from gpuyard.store.instance_pages import _branches, _params, _statement
 from tests.store.builders import SECOND, an_instance, settled, stored
+from tests.store.seed import bulk_instances
 
 S = InstanceState
 LIVE = frozenset(S) - {S.DELETED}
@@ -93,8 +94,19 @@ async def test_every_filter_gives_what_the_plain_words_say(store: SqlStore, acco
         tried.append((filter, limit))
 
     collect()
-    for filter, limit in tried:
-        assert await all_pages(store, account.id, filter, limit) == expected(everything, account.id, filter), filter
+    for wanted, limit in tried:
+        assert await all_pages(store, account.id, wanted, limit) == expected(everything, account.id, wanted), wanted
+
+
+async def test_seeded_instances_are_like_any_others(store: SqlStore, account: Account) -> None:
+    await bulk_instances(store, account.id, 40)
+    await bulk_instances(store, account.id, 40)
+
+    found = await all_pages(store, account.id, InstanceFilter(labels={"team": "vision"}), 7)
+
+    everything = await store.read(lambda tx: tx.instances.in_state(*S))
+    assert len(everything) == 80
+    assert found == expected(everything, account.id, InstanceFilter(labels={"team": "vision"}))
 
 
 async def test_an_instance_added_between_two_pages_moves_nothing(store: SqlStore, account: Account) -> None:

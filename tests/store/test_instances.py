@@ -118,13 +118,13 @@ async def test_filters_follow_what_was_saved(store: SqlStore, account: Account) 
 
     await store.write(lambda tx: tx.instances.save(moved))
 
-    for filter, found in (
+    for wanted, found in (
         (InstanceFilter(labels={"team": "vision"}), []),
         (InstanceFilter(gpu_type="nvidia-h100"), []),
         (InstanceFilter(labels={"team": "robots"}), [moved]),
         (InstanceFilter(gpu_type="nvidia-l4"), [moved]),
     ):
-        page = await store.read(lambda tx, f=filter: tx.instances.page(account.id, f, limit=9, cursor=None))
+        page = await store.read(lambda tx, wanted=wanted: tx.instances.page(account.id, wanted, limit=9, cursor=None))
         assert page.items == found
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -164,7 +165,7 @@ async def test_readers_do_not_wait_for_a_writer(store: SqlStore, account: Accoun
 async def test_what_was_written_is_read_at_once(store: SqlStore) -> None:
     for _ in range(50):
         account = await settled(store)
-        assert await store.read(lambda tx, id=account.id: tx.accounts.get(id)) == account
+        assert await store.read(lambda tx, wanted=account.id: tx.accounts.get(wanted)) == account
 
 
 async def test_a_cancelled_caller_leaves_the_write_done_or_not_done(store: SqlStore) -> None:
@@ -211,7 +212,7 @@ def test_every_event_loop_of_the_process_may_use_one_store(url: str) -> None:
         async def write_and_read() -> None:
             for _ in range(20):
                 account = await settled(store)
-                assert await store.read(lambda tx: tx.accounts.get(account.id)) == account
+                assert await store.read(lambda tx, wanted=account.id: tx.accounts.get(wanted)) == account
 
         asyncio.run(write_and_read())
 
@@ -305,14 +306,16 @@ async def test_of_many_servers_claiming_an_instance_exactly_one_gets_it(
     await stored(store, instance, wake_at=NOW)
     stores = [store, *(open_another() for _ in range(3))]
 
-    from datetime import timedelta
-
-    claims = await asyncio.gather(*[
-        each.write(
-            lambda tx, n=n: tx.instances.claim(instance.id, f"server-{n}", now=NOW, until=NOW + timedelta(seconds=9))
-        )
-        for n, each in enumerate(stores)
-    ])
+    claims = await asyncio.gather(
+        *[
+            each.write(
+                lambda tx, n=n: tx.instances.claim(
+                    instance.id, f"server-{n}", now=NOW, until=NOW + timedelta(seconds=9)
+                )
+            )
+            for n, each in enumerate(stores)
+        ]
+    )
 
     assert sum(claim is not None for claim in claims) == 1
 
@@ -333,7 +336,7 @@ async def test_a_follower_of_events_misses_none_of_many_servers(
     async def follow() -> None:
         last = 0
         while len(seen) < 200:
-            for event in await store.read(lambda tx: tx.events.after(account.id, last, limit=50)):
+            for event in await store.read(lambda tx, last=last: tx.events.after(account.id, last, limit=50)):
                 assert event.seq > last
                 last = event.seq
                 seen.append(event.subject)

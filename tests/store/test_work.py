@@ -102,9 +102,7 @@ async def test_a_saved_execution_has_its_end(store: SqlStore, instance: Instance
     assert await store.read(lambda tx: tx.executions.get(new_execution_id())) is None
 
 
-async def test_executions_are_paged_newest_first(
-    store: SqlStore, instance: Instance, other_instance: Instance
-) -> None:
+async def test_executions_are_paged_newest_first(store: SqlStore, instance: Instance, other_instance: Instance) -> None:
     executions = [an_execution(instance, age=n // 2 * SECOND) for n in range(7)]
     await store.write(lambda tx: [tx.executions.add(x) for x in (*executions, an_execution(other_instance))])
     expected = sorted(executions, key=lambda x: (x.created_at, x.id), reverse=True)
