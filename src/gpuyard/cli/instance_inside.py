@@ -105,7 +105,7 @@ def shell(
 
         name = join or f"cli-{secrets.token_hex(4)}"
         cols, rows = size()
-        status = converse(found.terminal(name, cols=cols, rows=rows))
+        status = converse(found.terminal(name, columns=cols, rows=rows))
     if status is None:
         raise CliError(
             "the connection was lost; the shell goes on there",
@@ -148,18 +148,16 @@ def copy(
 def open_(
     session: Session,
     instance: InstanceRef,
-    app: Annotated[str, typer.Option("--app", metavar="NAME", help="Which application.")] = "jupyterlab",
     browser: Annotated[bool, typer.Option("--browser", "-b", help="Open it in a browser here.")] = False,
 ) -> None:
-    """The address of its JupyterLab or another application.
+    """The address of its JupyterLab, for a browser.
 
-    The address carries a ticket that lets you in.
+    The address carries a ticket that lets you in once.
     """
     with session.client() as client:
         found = client.instances.get(instance)
-        with session.screen.stage(f"starting {app} in {found.name}"):
-            url = found.open(app)
-    session.screen.result({"url": url, "app": app}, url)
+        url = found.open()
+    session.screen.result({"url": url}, url)
     if browser and typer.launch(url) != 0:
         session.screen.warn("no browser could be started here")
 

@@ -11,12 +11,17 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from gpuyard.cli.amounts import show_bytes
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gpuyard.cli.failures import Failure
 
 T = TypeVar("T")
+
+WORTH_A_LINE = 8 * 1024 * 1024
+"""Bytes; less is there before the line about it is read."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,9 @@ class Screen:
 
     @contextmanager
     def transfer(self, text: str) -> Iterator[Callable[[int, int | None], None]]:
-        """A bar in a terminal; call it with bytes done and bytes in all. Elsewhere nothing: the line after it tells."""
+        """A bar in a terminal; call it with bytes done and bytes in all. Elsewhere one line, for what takes long."""
         if not self.lively:
-            yield lambda done, total: None
+            yield _told_once(lambda total: self.say(f"{text} ({show_bytes(total)})"))
             return
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -164,6 +169,17 @@ class Screen:
 
     def _line(self, console: Console, text: str, style: str | None) -> None:
         console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _told_once(tell: Callable[[int], None]) -> Callable[[int, int | None], None]:
+    told: list[int] = []
+
+    def progress(done: int, total: int | None) -> None:
+        if not told and total is not None and total > WORTH_A_LINE:
+            told.append(total)
+            tell(total)
+
+    return progress
 
 
 def jsonable(value: Any) -> Any:

@@ -13,73 +13,65 @@ import threading
 import tty
 from collections.abc import Iterator
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Link(Protocol):
-    """A terminal in an instance, joined."""
-
-    def write(self, keys: bytes) -> None: ...
-    def resize(self, cols: int, rows: int) -> None: ...
-    def read(self) -> bytes | None:
-        """What was written there since; None at its end."""
-        ...
-
-    @property
-    def exit_code(self) -> int | None: ...
-    def close(self) -> None: ...
-
+    from gpuyard.sdk._sync.terminal import Terminal
 
 _CHANGED, _ENDED = b"w", b"e"
 
 
 def size() -> tuple[int, int]:
     """Columns and rows of our terminal."""
-    return tuple(shutil.get_terminal_size())  # type: ignore[return-value]
+    columns, rows = shutil.get_terminal_size()
+    return columns, rows
 
 
-def converse(link: Link) -> int | None:
+def converse(terminal: Terminal) -> int | None:
     """Be that terminal until it ends. Returns its exit code; None when the connection was lost first.
 
     Standard input and output must be a terminal.
     """
     waking, waker = os.pipe()
-    reader = threading.Thread(target=_show, args=(link, waker), daemon=True)
+    reader = threading.Thread(target=_show, args=(terminal, waker), daemon=True)
     with _raw(sys.stdin.fileno()), _on_resize(lambda: os.write(waker, _CHANGED)):
         reader.start()
-        with contextlib.suppress(ConnectionError, OSError):
-            _pass_keys(link, sys.stdin.fileno(), waking)
-        link.close()
+        try:
+            _pass_keys(terminal, sys.stdin.fileno(), waking)
+        finally:
+            terminal.close()
     reader.join(5)
     os.close(waking)
     if not reader.is_alive():
         os.close(waker)
-    return link.exit_code
+    return terminal.exit_code
 
 
-def _pass_keys(link: Link, keyboard: int, waking: int) -> None:
+def _pass_keys(terminal: Terminal, keyboard: int, waking: int) -> None:
     while True:
         ready, _, _ = select.select([keyboard, waking], [], [])
         if waking in ready:
             told = os.read(waking, 1024)
             if _ENDED in told:
                 return
-            link.resize(*size())
+            terminal.resize(*size())
         if keyboard in ready:
             keys = os.read(keyboard, 65536)
             if not keys:
                 return
-            link.write(keys)
+            terminal.send(keys)
 
 
-def _show(link: Link, waker: int) -> None:
+def _show(terminal: Terminal, waker: int) -> None:
     screen = sys.stdout.fileno()
     try:
-        while (text := link.read()) is not None:
+        while (text := terminal.receive()) is not None:
             while text:
                 text = text[os.write(screen, text) :]
-    except (ConnectionError, OSError):
-        pass  # the main thread sees that there is no exit code
+    except Exception:  # noqa: S110  the main thread sees that there is no exit code: the connection was lost
+        pass
     finally:
         os.write(waker, _ENDED)
 
@@ -95,10 +87,9 @@ def _raw(keyboard: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _on_resize(then: object) -> Iterator[None]:
+def _on_resize(then: Callable[[], object]) -> Iterator[None]:
     def changed(number: int, frame: FrameType | None) -> None:
-        if callable(then):
-            then()
+        then()
 
     before = signal.signal(signal.SIGWINCH, changed)
     try:

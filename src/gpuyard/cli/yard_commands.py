@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gpuyard import Client
 
 
+NO_GPU = "cpu"
+"""The type of an offer of instances without GPUs."""
+
+
 def up(
     session: Session,
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 unless set.")] = None,
@@ -194,6 +198,8 @@ def _introduce(session: Session, running: Running) -> None:
     if known is None:
         return
     for offer in known["offers"]:
+        if offer["gpu_type"] == NO_GPU:
+            continue
         kind = "simulated: it does no real GPU work" if offer["simulated"] else f"{offer['gpu_memory_gb']} GB"
         price = show_money(offer["price_per_hour_micro"], offer["currency"], places=2)
         screen.line(f"GPU: {offer['total'] or offer['available']}× {offer['gpu_name']} at {price} per hour ({kind})")
@@ -244,7 +250,11 @@ def _provider_line(provider: Any) -> str:
 
 
 def _free_line(offers: Sequence[Any]) -> str:
-    free = [f"{o.available}× {o.gpu_type}{' (simulated)' if o.simulated else ''}" for o in offers if o.available]
+    free = [
+        f"{o.available}× {o.gpu_type}{' (simulated)' if o.simulated else ''}"
+        for o in offers
+        if o.available and o.gpu_type != NO_GPU
+    ]
     return ", ".join(free) or "nothing"
 
 
