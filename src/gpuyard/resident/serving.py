@@ -63,6 +63,7 @@ async def serve(config: ResidentConfig) -> None:
         resident.kernels.warm_up()
     leaving = asyncio.create_task(resident.ending.wait())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    resident.leave()
     await resident.close()
     sweeping.cancel()
     server.should_exit = True
