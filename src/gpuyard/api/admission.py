@@ -128,8 +128,9 @@ class Admission:
         method = scope.get("method", "WEBSOCKET")
         route = route_of(scope)
         self._noted(Passed(method, route, answer.status, seconds))
-        if log.isEnabledFor(logging.DEBUG) or answer.status >= 500:
-            level = logging.WARNING if answer.status >= 500 else logging.DEBUG
+        trouble = answer.status >= 500 and answer.status != 503
+        if trouble or log.isEnabledFor(logging.DEBUG):
+            level = logging.WARNING if trouble else logging.DEBUG
             facts = {"method": method, "path": scope["path"], "status": answer.status, "request_id": request_id}
             log.log(level, "answered", extra={**facts, "seconds": round(seconds, 4)})
 
@@ -178,7 +179,10 @@ def route_of(scope: Scope) -> str:
     if scope["path"].startswith("/i/"):
         return "/i/{short_id}"
     path: str | None = getattr(scope.get("route"), "path", None)
-    return path or "unknown"
+    if path is None:
+        return "unknown"
+    # A router's route knows its own part of the path alone.
+    return OUR_API.rstrip("/") + path if scope["path"].startswith(OUR_API) and not path.startswith(OUR_API) else path
 
 
 def _request_id(scope: Scope) -> str:
