@@ -37,6 +37,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEEPALIVE_SECONDS = 4.0
 """A little less than what servers keep an idle connection for, so that ours is never the one just closed."""
 _CONNECT_SECONDS = 10.0
+_FIRST_BYTE = {"Range": "bytes=0-0"}
 _QUIET_SECONDS = 60.0
 """A stream that says nothing at all for this long, not even a comment, is taken for dead and opened again."""
 _GONE_SECONDS = 120.0
@@ -93,8 +94,10 @@ class Transport:
             return failure_of_transport(cause, self.url)
         if reply.status_code < 400:
             return reply
-        if call.method == "HEAD":
-            return self._try(replace(call, method="GET"), url)  # the same refusal, with its reason
+        if call.method == "HEAD":  # its refusal has no body: the reason is what a GET is told
+            explained = self._try(replace(call, method="GET", headers={**call.headers, **_FIRST_BYTE}), url)
+            if isinstance(explained, Failure):
+                return explained
         return Failure(error_of(reply.status_code, reply.headers, reply.content))
 
     @contextmanager
