@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import resource
 import signal
 import threading
 import time
@@ -472,16 +473,15 @@ def test_many_at_once_all_end_with_their_own_output(resident: RunningResident) -
         assert found[-1]["code"] == 4
 
 
-def test_ended_executions_hold_no_file_open(resident: RunningResident) -> None:
-    assert resident.process is not None
-    process = psutil.Process(resident.process.pid)
-    resident.run("holds_0", kind="shell", code="true")
-    before = process.num_fds()
+def test_ended_executions_hold_no_file_open(a_resident: Callable[..., RunningResident]) -> None:
+    running = a_resident()
+    running.start()
+    assert running.process is not None
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (60, 60))
 
-    for n in range(1, 20):
-        resident.run(f"holds_{n}", kind="shell", code="true")
-
-    until(lambda: process.num_fds() <= before + 2)
+    for n in range(80):
+        found = running.run(f"holds_{n}", kind="shell", code="true")
+        assert found[-1]["code"] == 0
 
 
 def test_an_instance_is_active_while_something_runs_in_it(resident: RunningResident, id: str) -> None:

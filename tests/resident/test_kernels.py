@@ -256,6 +256,16 @@ def test_an_interrupt_right_after_the_start_is_not_lost(resident: RunningResiden
         assert (found[-1]["code"], found[-1]["reason"]) == (130, "cancelled")
 
 
+def test_an_interrupt_stops_a_cell_that_waits_for_input(resident: RunningResident, id: str) -> None:
+    begin(resident, id, "input('now? ')")
+    until(lambda: "input" in kinds(resident.records(id, follow=False)))
+
+    resident.client.post(f"/executions/{id}/signal", json={"signal": "INT"})
+
+    assert resident.records(id)[-1]["reason"] == "cancelled"
+    assert cell(resident, "'goes on'")[0]["text"] == "'goes on'"
+
+
 def test_an_interrupt_reaches_the_program_a_cell_waits_for(resident: RunningResident, id: str) -> None:
     code = "import subprocess\nprint('going', flush=True)\nsubprocess.run(['sleep', '600'])"
     begin(resident, id, code)

@@ -230,9 +230,13 @@ class Executions:
             if directory.name.startswith("."):
                 shutil.rmtree(directory, ignore_errors=True)
                 continue
+            try:
+                kept = json.loads((directory / "request.json").read_bytes())
+                request = ExecutionRequest.model_validate(kept["request"])
+            except (OSError, ValueError, KeyError) as error:
+                log.warning("%s is left alone: %s", directory, error)
+                continue
             last = repair(directory / "journal.ndjson")
-            kept = json.loads((directory / "request.json").read_bytes())
-            request = ExecutionRequest.model_validate(kept["request"])
             journal = self._journal(directory)
             execution = Execution(directory.name, request, kept["started_at"], directory, journal)
             self._all[execution.id] = execution

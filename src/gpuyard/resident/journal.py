@@ -167,7 +167,11 @@ class Journal:
                     return
                 news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._waiting.append(news)
-                await news
+                try:
+                    await news
+                finally:
+                    if news in self._waiting:  # a reader that left; a silent program must not collect them
+                        self._waiting.remove(news)
         finally:
             os.close(fd)
 
