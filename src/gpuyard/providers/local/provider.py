@@ -384,6 +384,10 @@ class LocalProvider:
         record, running = machine.record, machine.place.read_running()
         if record is None or record.settled:
             return
+        if machine.failed:  # a damaged record: which cards it has is not known, so it must not have any
+            machine.running = running
+            await machine.kill()
+            return
         if running is not None and running.assigned and processes.alive(running.watched):
             machine.adopt(running)
             return

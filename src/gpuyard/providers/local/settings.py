@@ -48,14 +48,14 @@ class LocalSettings:
 
 def parse(settings: Mapping[str, Any], catalogue: GpuCatalogue) -> LocalSettings:
     """Raises Invalid or UnknownGpu naming the field that is wrong."""
-    unknown = sorted(set(settings) - set(_FIELDS))
+    unknown = sorted(set(settings) - set(FIELDS))
     if unknown:
-        raise _wrong(unknown[0], "is not a setting of the provider local", f"it has: {', '.join(_FIELDS)}")
+        raise _wrong(unknown[0], "is not a setting of the provider local", f"it has: {', '.join(FIELDS)}")
     if "data_dir" not in settings:
         raise _wrong("data_dir", "is missing", "name the directory in which instances live")
     return LocalSettings(
         **{
-            name: _FIELDS[name](name, value, catalogue)
+            name: FIELDS[name](name, value, catalogue)
             for name, value in settings.items()
             if value is not None or name == "simulate"
         }
@@ -126,7 +126,7 @@ def _prices(name: str, value: Any, catalogue: GpuCatalogue) -> dict[str, int]:
     return parse_prices(_table(name, value), catalogue, field=_full(name))
 
 
-_FIELDS: Mapping[str, Reading] = {
+FIELDS: Mapping[str, Reading] = {
     "data_dir": _path,
     "name": _text,
     "region": _text,
