@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from gpuyard.domain.accounts import Account
@@ -13,7 +14,8 @@ from gpuyard.domain.events import Event
 from gpuyard.domain.instances import InstanceState
 from gpuyard.domain.offers import Pool
 from gpuyard.ports.store import Tx
-from gpuyard.store import SqlStore
+from gpuyard.store import SqlStore, open_store
+from gpuyard.store.postgresql import _EVENTS_LOCK
 from tests.store.builders import NOW, an_account, an_entry, an_instance, settled, stored
 
 CARD = Pool("local", "here", "nvidia-h100")
@@ -204,8 +206,6 @@ async def test_a_closed_store_says_so(store: SqlStore) -> None:
 
 
 def test_every_event_loop_of_the_process_may_use_one_store(url: str) -> None:
-    from gpuyard.store import open_store
-
     store = open_store(url)
 
     def work() -> None:
@@ -345,3 +345,28 @@ async def test_a_follower_of_events_misses_none_of_many_servers(
         await asyncio.gather(follow(), *[write(stores[n % 4], n) for n in range(200)])
 
     assert sorted(seen) == sorted(f"inst_{n}" for n in range(200))
+
+
+async def test_an_event_waits_for_those_with_smaller_numbers_to_be_seen(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    account = await settled(store)
+    with psycopg.connect(postgres_url) as other_server, psycopg.connect(postgres_url, autocommit=True) as watching:
+        # given: another server that has numbered its event and not yet committed it
+        other_server.execute("SELECT pg_advisory_xact_lock(%s)", [_EVENTS_LOCK])
+        other_server.execute(
+            "INSERT INTO events (account_id, subject, kind, at, data) VALUES (%s, 'first', 'x', 0, '{}')", [account.id]
+        )
+
+        writing = asyncio.create_task(
+            store.write(lambda tx: tx.events.add(Event(account.id, "second", "instance.running", NOW)))
+        )
+        async with asyncio.timeout(PATIENCE):
+            while not watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                assert not writing.done(), "it did not wait"
+                await asyncio.sleep(0.01)
+        other_server.commit()
+        await writing
+
+    events = await store.read(lambda tx: tx.events.after(account.id, 0, limit=9))
+    await store.close()
+    assert [event.subject for event in events] == ["first", "second"]

@@ -131,8 +131,8 @@ class Instances(Protocol):
         """Newest first. Raises Invalid for a cursor that is not one of ours."""
 
     def save(self, instance: Instance, *, claim: Claim | None = None) -> bool:
-        """Write every field. With a claim: only if it is still held; False means somebody else has it.
-        Raises NameTaken."""
+        """Write every field. With a claim: only if nobody took it since, even if it has expired; False means somebody
+        else has it, or that it was never added. Raises NameTaken."""
 
     def line(self) -> Sequence[Instance]:
         """Every waiting instance, first in line first: priority, then age."""
@@ -153,7 +153,7 @@ class Instances(Protocol):
         """The earliest instant at which somebody is due."""
 
     def claim(self, instance_id: InstanceId, holder: str, *, now: datetime, until: datetime) -> Claim | None:
-        """Take the right to work on it, unless another live claim exists."""
+        """Take the right to work on it, unless there is a live claim, the holder's own included."""
 
     def unclaim(self, claim: Claim) -> None:
         """Give it back; of a claim that was lost: no effect."""
@@ -196,7 +196,7 @@ class Executions(Protocol):
 
 class Ledger(Protocol):
     def append(self, entry: LedgerEntry) -> bool:
-        """False if an entry with this idempotency key is already there."""
+        """False if the account has an entry with this idempotency key already."""
 
     def balance(self, account_id: AccountId) -> int:
         """Sum of all entries, in micro."""
@@ -204,7 +204,9 @@ class Ledger(Protocol):
     def entries(self, account_id: AccountId, *, limit: int, cursor: str | None) -> Page[LedgerEntry]:
         """Newest first."""
 
-    def open_interval(self, interval: UsageInterval) -> None: ...
+    def open_interval(self, interval: UsageInterval) -> None:
+        """Of one instance only one may be open at a time: a second would charge it twice, and is refused as a bug."""
+
     def open_intervals(self) -> Sequence[UsageInterval]: ...
     def intervals(self, instance_id: InstanceId) -> Sequence[UsageInterval]: ...
     def intervals_between(self, account_id: AccountId, start: datetime, end: datetime) -> Sequence[UsageInterval]:
@@ -223,7 +225,10 @@ class Ledger(Protocol):
 
 
 class Events(Protocol):
-    def add(self, event: Event) -> None: ...
+    def add(self, event: Event) -> None:
+        """It is numbered at the commit, so that who goes on from the last `seq` seen misses none; until then
+        `after` and `last_seq` do not see it, in the same transaction neither."""
+
     def after(self, account_id: AccountId, seq: int, *, limit: int, subject: str | None = None) -> Sequence[Event]:
         """Oldest first, those with a larger `seq`."""
 
