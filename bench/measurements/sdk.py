@@ -14,7 +14,7 @@ from bench.measurements.requests import FAKE
 from bench.processes import a_yard
 from gpuyard import Client
 
-CALLS = 300
+CALLS = 100
 
 
 def each_takes(call: Callable[[], object]) -> Contender:
@@ -53,7 +53,7 @@ MEASUREMENTS = [
         Better.LESS,
         _calls,
         Aim(1.1, beside="bare httpx"),
-        rounds=9,
+        rounds=21,
         note=f"`client.me()` beside `httpx.get(…).json()`, {CALLS} calls one after the other on one connection.",
     )
 ]

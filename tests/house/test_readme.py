@@ -12,7 +12,7 @@ import typer.main
 
 import gpuyard
 from gpuyard.cli.main import app
-from gpuyard.sdk import Execution, Instance
+from gpuyard.sdk import ExecutionFollower, Instance
 from tests.house.reading import ROOT, code_blocks
 
 README = ROOT / "README.md"
@@ -54,6 +54,6 @@ def test_the_python_of_the_readme_calls_what_there_is() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
     }
 
-    objects = {"yard": gpuyard.Client, "instance": Instance, "job": Execution}
+    objects = {"yard": gpuyard.Client, "instance": Instance, "job": ExecutionFollower}
     assert {name for name, _ in called} == set(objects)
     assert [f"{name}.{method}" for name, method in called if not hasattr(objects[name], method)] == []
