@@ -170,7 +170,7 @@ class Uploads:
 
     def have(self, spot: Spot, upload_id: str) -> int:
         """How many bytes of an upload have arrived."""
-        with suppress(FileNotFoundError), disk(spot.shown), spot.parent() as parent:
+        with disk(spot.shown), suppress(FileNotFoundError), spot.parent() as parent:
             return os.stat(_draft_name(spot, upload_id), dir_fd=parent, follow_symlinks=False).st_size
         return self._finished.get((upload_id, spot.shown), 0)
 
