@@ -32,6 +32,8 @@ class Api:
     sizes: BodySizes = field(default_factory=BodySizes)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
     root: str = "/yard/v1"
+    made_keys: dict[str, str] = field(default_factory=dict)
+    """Owners' keys by the name of their account."""
 
     def client(self, key: str | None = None, *, root: str | None = None) -> httpx.AsyncClient:
         """Somebody with this key; nobody for None."""
@@ -61,7 +63,8 @@ class Api:
     async def another_account(self, name: str = "other") -> str:
         """Its owner's key."""
         made = await self.owner.post("/accounts", json={"name": name})
-        return str(made.json()["owner_key"])
+        self.made_keys[name] = str(made.json()["owner_key"])
+        return self.made_keys[name]
 
     async def key(self, maker: str, **order: Any) -> str:
         made = await self.client(maker).post("/keys", json=order)

@@ -105,6 +105,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(e.YardError, _yard_error)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _bug)
 
 
 async def _yard_error(connection: HTTPConnection, error: Exception) -> Response:
@@ -112,6 +113,11 @@ async def _yard_error(connection: HTTPConnection, error: Exception) -> Response:
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(render(error, request_id_of(connection)))
     return render(error, request_id_of(connection))
+
+
+async def _bug(connection: HTTPConnection, error: Exception) -> Response:
+    """Starlette sends this and lets the exception go on, to where the request is logged."""
+    return render_bug(request_id_of(connection))
 
 
 async def _validation(request: Request, error: Exception) -> Response:
