@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 
-
 BODIES: Mapping[str, Any] = {
     "CreateInstance": {"gpus": [], "name": "made-by-walk"},
     "ChangeInstance": {"priority": 1},
