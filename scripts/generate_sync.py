@@ -62,12 +62,9 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 
 
 def _renamed(text: str) -> str:
-    text = _WORD.sub(lambda word: NAMES.get(word[0], word[0]), text)
-    text = re.sub(r"\b(async|await) (?=with|for|def|client|inst|yard|call)", "", text)
-    text = _FUNCTION.sub(r"sync_\1", _CLASS.sub(r"\1", text))
-    return text.replace("asynchronous client: the one source", "synchronous client").replace(
-        "an Instance", "an Instance"
-    )
+    """Also what strings and comments say, so that no docstring speaks of the other client."""
+    text = _WORD.sub(lambda word: NAMES.get(word[0], word[0]), _KEYWORD.sub("", text))
+    return _FUNCTION.sub(r"sync_\1", _CLASS.sub(r"\1", text))
 
 
 def _formatted(name: str, source: str) -> str:

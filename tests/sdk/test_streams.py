@@ -33,9 +33,7 @@ def test_events_are_the_same_however_the_stream_is_cut(texts: list[str], cuts: l
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     reader = EventReader()
 
-    events = [
-        event for start, stop in pairwise(places) for event in reader.feed(stream[start:stop])
-    ]
+    events = [event for start, stop in pairwise(places) for event in reader.feed(stream[start:stop])]
 
     assert events == [ServerEvent(str(number), "message", text.encode()) for number, text in enumerate(texts)]
 

@@ -190,6 +190,7 @@ class Function:
     source: str
     """Padded, so that its line numbers are those of the file it came from."""
     file: str
+    """What tracebacks call it: not the name of a file that may be there as well, with other lines."""
 
 
 def function_of(function: Callable[..., object]) -> Function:
@@ -212,7 +213,7 @@ def function_of(function: Callable[..., object]) -> Function:
     body = "".join(text.splitlines(keepends=True)[tree.lineno - 1 :])
     _refuse_captures(name, body)
     padding = "\n" * (start + tree.lineno - 2)
-    return Function(tree.name, padding + body, inspect.getsourcefile(function) or f"<{name}>")
+    return Function(tree.name, padding + body, f"remote:{inspect.getsourcefile(function) or name}")
 
 
 def _refuse_captures(name: str, source: str) -> None:
