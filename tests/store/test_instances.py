@@ -239,6 +239,22 @@ async def test_a_claim_given_back_lets_others_at_it_when_it_is_time(store: SqlSt
     assert await store.write(lambda tx: tx.instances.claim(instance.id, "two", now=NOW, until=NOW + SECOND))
 
 
+async def test_a_server_that_starts_again_gives_back_what_it_had_and_nothing_else(
+    store: SqlStore, account: Account
+) -> None:
+    mine, others = an_instance(account.id), an_instance(account.id)
+    for instance, holder in ((mine, "one"), (others, "two")):
+        await stored(store, instance, wake_at=NOW)
+        await store.write(
+            lambda tx, i=instance, h=holder: tx.instances.claim(i.id, h, now=NOW, until=NOW + 60 * SECOND)
+        )
+
+    given_back = await store.write(lambda tx: tx.instances.disown("one"))
+
+    assert given_back == 1
+    assert await store.read(lambda tx: tx.instances.due(NOW, limit=9)) == [mine.id]
+
+
 async def test_a_claim_on_what_sleeps_does_not_wake_it(store: SqlStore, account: Account) -> None:
     instance = an_instance(account.id)
     await stored(store, instance, wake_at=None)

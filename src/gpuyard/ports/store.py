@@ -155,6 +155,9 @@ class Instances(Protocol):
     def claim(self, instance_id: InstanceId, holder: str, *, now: datetime, until: datetime) -> Claim | None:
         """Take the right to work on it, unless there is a live claim, the holder's own included."""
 
+    def disown(self, holder: str) -> int:
+        """Give back whatever `holder` still has, and say how much: for a server that starts where one was killed."""
+
     def unclaim(self, claim: Claim) -> None:
         """Give it back; of a claim that was lost: no effect."""
 

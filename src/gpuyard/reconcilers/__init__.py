@@ -19,14 +19,17 @@ class Reconcilers:
     """All of a yard's background work, by parts, so that the server can report on each."""
 
     def __init__(self, yard: Yard, holder: str) -> None:
-        """`holder` names this process in claims: no two servers of a yard may share it."""
+        """`holder` names this server in claims: no two living ones of a yard share it, and one that starts again
+        where it was killed has the name it had."""
         self.yard = yard
+        self.holder = holder
         self.schedule = Schedule(yard, InstanceReconciler(yard, holder))
         self.collector = Collector(yard)
 
     async def run(self) -> None:
         """Until cancelled. Ends with an error only when a part ended with a bug: the server should stop then."""
         yard = self.yard
+        await yard.store.write(lambda tx: tx.instances.disown(self.holder))
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self.schedule.run(), name="instances")
             parts.create_task(self.collector.run(), name="executions")

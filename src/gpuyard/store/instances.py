@@ -81,6 +81,11 @@ _CLAIM = Statement(
 _UNCLAIM = Statement(
     update(instances).where(_ITS, _HELD).values(claim_holder=null(), claim_until=null(), due_at=_i.wake_at)
 )
+_DISOWN = Statement(
+    update(instances)
+    .where(_i.claim_holder == bindparam("holder"))
+    .values(claim_holder=null(), claim_until=null(), due_at=_i.wake_at)
+)
 
 
 @lru_cache
@@ -180,6 +185,9 @@ class SqlInstances:
         params = {"its_id": instance_id, "holder": holder, "now": micros(now), "until": micros(until)}
         row = self._session.row(_CLAIM, params)
         return None if row is None else Claim(instance_id, holder, row[0], until)
+
+    def disown(self, holder: str) -> int:
+        return self._session.change(_DISOWN, {"holder": holder})
 
     def unclaim(self, claim: Claim) -> None:
         self._session.change(_UNCLAIM, {"its_id": claim.instance_id, "holder": claim.holder, "token": claim.token})

@@ -107,6 +107,12 @@ Index(
     sqlite_where=text("due_at IS NOT NULL"),
     postgresql_where=text("due_at IS NOT NULL"),
 )
+Index(
+    "ix_instances_claim_holder",
+    _i.claim_holder,
+    sqlite_where=text("claim_holder IS NOT NULL"),
+    postgresql_where=text("claim_holder IS NOT NULL"),
+)
 
 # The side tables repeat account, liveness and age so that one index both finds and orders a filtered page.
 instance_labels = Table(

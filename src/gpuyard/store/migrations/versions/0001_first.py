@@ -85,6 +85,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("short_id", name=op.f("uq_instances_short_id")),
     )
     op.create_index(
+        "ix_instances_claim_holder",
+        "instances",
+        ["claim_holder"],
+        unique=False,
+        sqlite_where=sa.text("claim_holder IS NOT NULL"),
+        postgresql_where=sa.text("claim_holder IS NOT NULL"),
+    )
+    op.create_index(
         "ix_instances_due_at",
         "instances",
         ["due_at"],
