@@ -32,7 +32,7 @@ def complete_instance(incomplete: str) -> list[tuple[str, str]]:
             return [
                 (instance.name, str(instance.state))
                 for instance in client.instances.list()
-                if instance.name.startswith(incomplete) and str(instance.state) != "deleted"
+                if instance.name.startswith(incomplete)
             ]
     return []
 

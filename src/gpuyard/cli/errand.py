@@ -41,7 +41,7 @@ class Errand:
     def to_release(self) -> bool:
         return self._perhaps_ordered
 
-    def release(self, tell: Callable[[str], None]) -> None:
+    def release(self, tell: Callable[[str | None], None]) -> None:
         """Delete it and wait until it is gone. Tries for a while where the yard does not answer.
 
         Raises CliError, which says what is left and how to get rid of it.

@@ -155,7 +155,7 @@ def _of_the_yard(error: BaseException, code: str) -> Failure:
 HINTS: Mapping[str, str] = {
     "unauthenticated": "`gpuyard login URL` stores a key; `gpuyard doctor` tells which one is used",
     "forbidden": "ask the account's owner for a key that may do this: `gpuyard keys create --scope …`",
-    "not_found": "`gpuyard instances ls` lists what there is",
+    "not_found": "check the name; `gpuyard instances ls` lists your instances",
     "no_capacity": "leave out --no-wait to wait in line, or pick another type of `gpuyard offers`",
     "insufficient_balance": "`gpuyard cost` shows the balance; the yard's owner adds to it with `gpuyard accounts credit`",
     "name_taken": "choose another --name, or delete the old one: `gpuyard instances rm NAME`",

@@ -88,11 +88,8 @@ def ls(
 ) -> None:
     """Your instances, the newest first."""
     with session.client() as client:
-        found = [
-            instance
-            for instance in client.instances.list(state=state or None, labels=parse_pairs(label or (), "--label"))
-            if everything or state or str(instance.state) != "deleted"
-        ]
+        chosen = state or ("all" if everything else None)
+        found = list(client.instances.list(state=chosen, labels=parse_pairs(label or (), "--label")))
     columns: list[Column[Instance]] = [
         Column("NAME", lambda i: i.name),
         Column("ID", lambda i: i.short_id, narrow=True),

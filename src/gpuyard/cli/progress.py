@@ -18,10 +18,8 @@ class Seen(Protocol):
 
 _WORDS = {
     "waiting": "waits in line",
-    "requested": "is ordered",
     "provisioning": "is being prepared",
     "starting": "is starting",
-    "running": "runs",
     "stopping": "is stopping",
     "stopped": "has stopped",
     "deleting": "is being deleted",
@@ -30,12 +28,19 @@ _WORDS = {
 }
 
 
+_SAID_ALREADY = frozenset({"requested", "running"})
+"""States that the lines before and after the waiting tell."""
+
+
 class WaitingWords:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def of(self, seen: Seen) -> str:
+    def of(self, seen: Seen) -> str | None:
+        """None where there is nothing new worth saying."""
         state = str(seen.state)
+        if state in _SAID_ALREADY:
+            return None
         place = f", place {seen.line_position}" if state == "waiting" and seen.line_position else ""
         # the reason of a passing state is about how it came there; only a waiting one is told why it does not go on
         reason = f": {seen.reason}" if seen.reason and state in ("waiting", "failed", "stopped") else ""

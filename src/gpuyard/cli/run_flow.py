@@ -149,12 +149,15 @@ class Run:
             output.write_all(execution.follow())
         finally:
             output.end_line()
-        self._outcome.exit_code = output.exit_code
         if output.exit_code is None:
             raise self._ended_early(instance, output.reason)
+        self._outcome.exit_code = output.exit_code
         self._outcome.status = _status_of(output.exit_code)
-        if output.reason:
-            self._outcome.fail(failure_of(self._ended_early(instance, output.reason)))
+        if output.exit_code != 0:
+            # a limit ends programs before the instance: then it is the limit that ended the run
+            early = self._ended_early(instance, output.reason)
+            if early.status is ExitStatus.LIMIT:
+                raise early
 
     def _ended_early(self, instance: Instance, reason: str) -> CliError:
         """The script did not get to its end: because of a limit, somebody, or the machine."""

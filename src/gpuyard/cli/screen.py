@@ -108,17 +108,17 @@ class Screen:
                 self.line(f"{name}\t{_flat(shown)}")
 
     @contextmanager
-    def stage(self, text: str) -> Iterator[Callable[[str], None]]:
+    def stage(self, text: str) -> Iterator[Callable[[str | None], None]]:
         """Something that takes a while: a spinner in a terminal, a line for each new text elsewhere."""
         if self.lively:
             with self.err.status(_escaped(text), spinner="dots") as status:
-                yield lambda new: status.update(_escaped(new))
+                yield lambda new: status.update(_escaped(new)) if new else None
             return
         said = [text]
         self.say(text)
 
-        def tell(new: str) -> None:
-            if new != said[-1]:
+        def tell(new: str | None) -> None:
+            if new and new != said[-1]:
                 said.append(new)
                 self.say(new)
 

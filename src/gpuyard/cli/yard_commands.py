@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpuyard.cli import local_yard
-from gpuyard.cli.amounts import show_gpus, show_money
+from gpuyard.cli.amounts import show_money
 from gpuyard.cli.failures import CliError, ExitStatus, failure_of
 from gpuyard.cli.home import Access, connect, data_directory, find_access, home, store
 from gpuyard.cli.local_yard import Running, YardOptions
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from gpuyard import Client
 
+
+IDLE_EXIT_SECONDS = 300
+"""How long a yard that `run` started stays after the last instance and caller."""
 
 NO_GPU = "cpu"
 """The type of an offer of instances without GPUs."""
@@ -134,25 +138,40 @@ def yard_log() -> Path:
     return home() / "yard.log"
 
 
-def ensure_yard(session: Session, *, idle_exit_seconds: int = 300) -> Running | None:
-    """For commands that need a yard and may start one: does so where none is configured, or ours does not run.
-
-    Returns the yard it started; None when there is one already.
-    """
-    if find_access(session.options) is not None and not _ours_is_down(session.options):
-        return None
+def ensure_yard(session: Session) -> None:
+    """For commands that need a yard and may start one: does so where none is configured, or ours does not run."""
+    known = find_access(session.options) is not None
+    if known and not _ours_is_down(session.options):
+        return
     where = data_directory()
-    session.screen.say(f"no yard is configured: starting one on this machine, in {where}")
-    # port 0: what happens to listen on the usual port is nobody's concern here
-    running = local_yard.start_detached(YardOptions(port=0, idle_exit_seconds=idle_exit_seconds), yard_log())
+    why = "your yard does not run" if known else "no yard is configured"
+    session.screen.say(f"{why}: starting one on this machine, in {where}")
+    try:
+        # port 0: what happens to listen on the usual port is nobody's concern here
+        options = YardOptions(port=0, idle_exit_seconds=IDLE_EXIT_SECONDS)
+        running = local_yard.start_detached(options, yard_log())
+    except CliError as error:
+        if error.status is not ExitStatus.CONFLICT:
+            raise
+        running = _started_by_another(error, where)
     session.screen.say(
-        f"started {running.url}; it ends by itself after {idle_exit_seconds // 60} idle minutes (`gpuyard up` keeps one)"
+        f"{running.url} is ready; it ends after {IDLE_EXIT_SECONDS // 60} idle minutes, `gpuyard up` stays"
     )
-    return running
+
+
+def _started_by_another(refused: CliError, where: Path) -> Running:
+    """Somebody started the same yard in the same moment: theirs is ours."""
+    deadline = time.monotonic() + local_yard.START_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        running = local_yard.running_yard(where)
+        if running is not None:
+            return running
+        local_yard.pause(0.05)
+    raise refused
 
 
 def _ours_is_down(options: Options) -> bool:
-    """Stored credentials of this machine's own yard, whose process has ended since."""
+    """Whether the credentials are of this machine's own yard, whose process has ended since."""
     if options.url or os.environ.get("GPUYARD_URL") or local_yard.running_yard(data_directory()):
         return False
     access = find_access(options)
@@ -256,6 +275,3 @@ def _free_line(offers: Sequence[Any]) -> str:
         if o.available and o.gpu_type != NO_GPU
     ]
     return ", ".join(free) or "nothing"
-
-
-__all__ = ["down", "ensure_yard", "login", "show_gpus", "status", "up", "version"]
