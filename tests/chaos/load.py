@@ -23,7 +23,7 @@ class Ledger:
     """Idempotency key → instance id."""
     executions: dict[str, str] = field(default_factory=dict)
     """Execution id → instance id."""
-    deletions: set[str] = field(default_factory=set)
+    deletions: dict[str, None] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     """Every create that was sent, answered or not: it may be sent again."""
 
@@ -88,7 +88,7 @@ async def _start(http: httpx.AsyncClient, ledger: Ledger, rng: random.Random) ->
 async def _delete(http: httpx.AsyncClient, ledger: Ledger, rng: random.Random) -> None:
     instance = _some(ledger, rng)
     if rng.random() < 0.5 and (await http.delete(f"/instances/{instance}")).status_code < 300:
-        ledger.deletions.add(instance)
+        ledger.deletions[instance] = None
 
 
 def _some(ledger: Ledger, rng: random.Random) -> str:
