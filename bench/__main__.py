@@ -45,6 +45,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say what can be measured")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
+    if options.names and options.write_docs:
+        parser.error("--write-docs shows one whole run: leave out the names")
     chosen = [m for m in MEASUREMENTS if not options.names or any(name in m.name for name in options.names)]
     if options.list or not chosen:
         print("\n".join(m.name for m in MEASUREMENTS))
