@@ -59,6 +59,13 @@ class RunningYard:
         """Like a power cut, but for the instances, which go on."""
         return self._end(signal.SIGKILL)
 
+    def ends_by_itself(self, within: float = STOP_SECONDS) -> int | None:
+        """The exit status; None when it still runs after so many seconds."""
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
+
     def _end(self, how: signal.Signals) -> int:
         if self._process.poll() is None:
             self._process.send_signal(how)
@@ -82,7 +89,17 @@ def start_yard(
     ready, tell = os.pipe()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gpuyard.server", "--home", str(home), *_options(args), "--ready-fd", str(tell), *args],
+            [
+                sys.executable,
+                "-m",
+                "gpuyard.server",
+                "--home",
+                str(home),
+                *_options(args),
+                "--ready-fd",
+                str(tell),
+                *args,
+            ],
             env=_environment(env or {}, home, key),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -9,7 +9,6 @@ import gc
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import time
@@ -68,6 +67,11 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _own_name(settings: Settings) -> str:
+    """Nobody else's while we hold the lock of the data directory, and the same when we start again there."""
+    return f"{socket.gethostname()}:{settings.data_directory.resolve()}"
+
+
 async def serve(settings: Settings, occasion: Occasion, listener: socket.socket) -> None:
     """Serve on `listener` until SIGTERM, SIGINT or idleness. Raises CannotStart; a reconciler's bug comes out as it is."""
     stopping = asyncio.Event()
@@ -77,7 +81,7 @@ async def serve(settings: Settings, occasion: Occasion, listener: socket.socket)
     async with open_yard(settings) as yard:
         first_key = await _first_owner(yard, settings)
         await refresh_offers(yard)
-        reconcilers = Reconcilers(yard, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}")
+        reconcilers = Reconcilers(yard, _own_name(settings))
         traffic, streams = Traffic(), OpenStreams()
         metrics = Metrics(yard, reconcilers, traffic)
         server = _server(settings, _application(yard, settings, traffic, streams, metrics))

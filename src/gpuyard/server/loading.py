@@ -50,7 +50,7 @@ def _file(options: Mapping[str, Any], config: Path | None) -> Path | None:
     if asked is not None:
         return asked
     home = Path(options.get("home") or os.environ.get("GPUYARD_HOME") or "~/.config/gpuyard").expanduser()
-    return next((place for place in (Path(FILE_NAME), home / FILE_NAME) if place.is_file()), None)
+    return next((place for place in (Path(FILE_NAME).absolute(), home / FILE_NAME) if place.is_file()), None)
 
 
 def _read(file: Path) -> Mapping[str, Any]:
