@@ -108,3 +108,10 @@ def test_every_page_can_be_found_from_the_index() -> None:
 def test_the_python_on_a_page_is_python(file: Path) -> None:
     for block in code_blocks(file, "python"):
         compile(block, str(file), "exec", flags=0x2000)  # top-level await may stand in an example
+
+
+def test_every_route_is_on_its_page_with_what_it_does() -> None:
+    rows = re.findall(r"^\| `([A-Za-z]+ /\S+)` \| (.*) \|$", page("api.md"), re.MULTILINE)
+
+    assert len(rows) > 40
+    assert [route for route, words in rows if not words.endswith(".")] == []

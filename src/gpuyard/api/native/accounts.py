@@ -58,6 +58,7 @@ async def create(ask: Asked, body: CreateAccount) -> AccountMade:
 
 @router.get("/accounts/{account_id}")
 async def get(ask: Asked, account_id: str) -> AccountView:
+    """One account, with its balance. Not yours is not found."""
     return await _view(ask.for_account(), account_id)
 
 
@@ -91,6 +92,7 @@ async def credit(ask: Asked, account_id: str, body: AddCredit, idempotency_key: 
 
 @router.get("/members")
 async def members(ask: Asked) -> Page[MemberView]:
+    """The people of the account."""
     found = await accounts.members(ask.yard, ask.caller)
     return Page[MemberView](items=[views.member(it) for it in found])
 
@@ -103,6 +105,7 @@ async def add_member(ask: Asked, body: CreateMember) -> MemberView:
 
 @router.patch("/members/{member_id}")
 async def change_member(ask: Asked, member_id: str, body: ChangeMember) -> MemberView:
+    """Rename a member, or give another role."""
     return views.member(await accounts.change_member(ask.yard, ask.caller, member_id, body.name, body.role))
 
 

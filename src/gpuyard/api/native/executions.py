@@ -52,6 +52,7 @@ async def page(
 
 @router.get("/{execution_id}")
 async def get(ask: Asked, ref: str, execution_id: str) -> ExecutionView:
+    """How it went, or is going."""
     return views.execution(await executions.get(ask.yard, ask.caller, ref, execution_id))
 
 

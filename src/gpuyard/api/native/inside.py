@@ -44,6 +44,7 @@ async def samples(ask: Asked, request: Request, ref: str) -> Response:
 
 @router.get("/kernels", response_model=list[KernelView])
 async def kernels(ask: Asked, request: Request, ref: str) -> Response:
+    """The kernels that run in it."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref, Scope.READ)
     return await passed_on(request, resident, "/kernels")
 
@@ -57,12 +58,14 @@ async def start_kernel(ask: Asked, request: Request, ref: str, body: StartKernel
 
 @router.get("/kernels/{kernel}", response_model=KernelView)
 async def kernel(ask: Asked, request: Request, ref: str, kernel: str) -> Response:
+    """What a kernel is doing."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref, Scope.READ)
     return await passed_on(request, resident, f"/kernels/{raw_tail(request, '/kernels/')}")
 
 
 @router.delete("/kernels/{kernel}", status_code=204)
 async def end_kernel(ask: Asked, request: Request, ref: str, kernel: str) -> Response:
+    """End a kernel; what it kept in memory is gone."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref)
     return await passed_on(request, resident, f"/kernels/{raw_tail(request, '/kernels/')}")
 
@@ -112,6 +115,7 @@ async def move_file(
 
 @router.delete("/files/{path:path}", status_code=204)
 async def delete_file(ask: Asked, request: Request, ref: str, path: str, recursive: bool = False) -> Response:
+    """Delete a file; a directory with content needs `recursive=true`."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref)
     return await passed_on(request, resident, f"/files/{raw_tail(request, '/files/')}")
 
@@ -152,18 +156,21 @@ async def start_app(ask: Asked, request: Request, ref: str, name: str, body: Sta
 
 @router.delete("/apps/{name}", status_code=204)
 async def end_app(ask: Asked, request: Request, ref: str, name: str) -> Response:
+    """End an application."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref)
     return await passed_on(request, resident, f"/apps/{raw_tail(request, '/apps/')}")
 
 
 @router.get("/terminals", response_model=list[TerminalView])
 async def terminals(ask: Asked, request: Request, ref: str) -> Response:
+    """The terminals that are open in it."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref, Scope.READ)
     return await passed_on(request, resident, "/terminals")
 
 
 @router.delete("/terminals/{terminal}", status_code=204)
 async def end_terminal(ask: Asked, request: Request, ref: str, terminal: str) -> Response:
+    """End a terminal and what runs in it."""
     _, resident = await inside.resident(ask.yard, ask.caller, ref)
     return await passed_on(request, resident, f"/terminals/{raw_tail(request, '/terminals/')}")
 

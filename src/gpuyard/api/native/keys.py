@@ -36,6 +36,7 @@ async def page(ask: Asked) -> Page[KeyView]:
 
 @router.get("/{key_id}")
 async def get(ask: Asked, key_id: str) -> KeyView:
+    """One key, without its secret."""
     for it in await keys.of_account(ask.yard, ask.caller):
         if it.id == key_id:
             return views.key(it)

@@ -20,6 +20,7 @@ _USUAL_SPAN = timedelta(days=30)
 
 @router.get("/balance")
 async def balance(ask: Asked) -> BalanceView:
+    """What the account has, what is held of it, and what runs per hour now."""
     return views.balance(ask, await money.balance(ask.yard, ask.for_account().caller))
 
 
