@@ -50,6 +50,9 @@ class Awaited:
     async def __aexit__(self, *told: Any) -> Any:
         return await _threaded(lambda: self._it.__exit__(*told))
 
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(_Pending(lambda: self._it))
+
     def __repr__(self) -> str:
         return repr(self._it)
 

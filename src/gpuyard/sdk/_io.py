@@ -102,7 +102,8 @@ async def async_websocket(url: str, headers: Mapping[str, str], timeout: float) 
 def sync_websocket(url: str, headers: Mapping[str, str], timeout: float) -> Socket:
     from websockets.sync.client import connect
 
-    return connect(url, additional_headers=headers, open_timeout=timeout, max_size=None, proxy=None)
+    opened = connect(url, additional_headers=headers, open_timeout=timeout, max_size=None, proxy=None)
+    return opened.__enter__()  # what websockets 17 wants to see; before, it does nothing
 
 
 # ── Shared ──────────────────────────────────────────────────────────────────────────────────────────────────────────

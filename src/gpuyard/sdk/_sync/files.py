@@ -101,10 +101,13 @@ class Files:
         while have < file.size:
             if progress is not None:
                 progress(have, file.size)
-            reached = self._upload_piece(file, target, have)
-            stuck = 0 if reached > have else stuck + 1
-            if stuck > self._transport.retries.retries:
-                raise ConnectionFailed(f"{target} does not get beyond byte {have}", hint="upload it again")
+            last_try = stuck >= self._transport.retries.retries
+            reached = self._upload_piece(file, target, have, last_try=last_try)
+            if reached <= have:
+                stuck += 1
+                _io.sync_sleep(self._transport.retries.backoff(stuck, dice()))
+            else:
+                stuck = 0
             have = reached
         if progress is not None:
             progress(file.size, file.size)
@@ -116,7 +119,8 @@ class Files:
         have = int(reply.headers.get("x-upload-have", 0))
         return have if have < file.size else 0
 
-    def _upload_piece(self, file: folders.Source, target: str, start: int) -> int:
+    def _upload_piece(self, file: folders.Source, target: str, start: int, *, last_try: bool) -> int:
+        """How much of it is there then. After a cut the instance may still be busy with what it had of this piece."""
         size = min(PIECE_BYTES, file.size - start)
         content = _io.sync_blocking(folders.read_piece, file.path, start, size)
         headers = {
@@ -127,9 +131,9 @@ class Files:
             call = Call("PUT", self._at(target), nothing, query={"mode": file.mode}, body=content, headers=headers)
             self._transport.send(call)
         except IllegalMove as refused:
-            if "have" not in refused.details:
+            if last_try:
                 raise
-            return int(refused.details["have"])
+            return int(refused.details["have"]) if "have" in refused.details else self._have(file, target)
         return start + size
 
     def _upload_folder(self, folder: Path, target: str, exclude: Sequence[str], progress: OnBytes | None) -> None:
