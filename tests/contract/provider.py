@@ -93,13 +93,14 @@ class World:
         )
 
     async def seen(self, instance_id: InstanceId, *wanted: Presence) -> Sighting:
-        """Look until one of `wanted` is seen."""
+        """Look until one of `wanted` is seen; a machine that failed instead is an error at once."""
         provider = await self.provider()
         async with asyncio.timeout(self.patience):
             while True:
                 sighting = await provider.sight(instance_id)
                 if sighting.presence in wanted:
                     return sighting
+                assert sighting.presence is not P.FAILED or wanted == (P.ABSENT,), sighting.reason
                 await asyncio.sleep(0.01)
 
     async def running(self) -> Order:
