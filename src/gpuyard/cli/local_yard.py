@@ -79,7 +79,14 @@ class Running:
 
 
 def missing_libraries() -> list[str]:
-    return [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
+    return [name for name in SERVER_LIBRARIES if not _importable(name)]
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def launch(options: YardOptions, *, output: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -165,7 +166,8 @@ class Screen:
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console
 
-        return Console(stderr=stderr, no_color=not self.color or None, highlight=False, emoji=False)
+        no_color = not self.color or os.environ.get("NO_COLOR", "") != ""
+        return Console(stderr=stderr, no_color=no_color, highlight=False, emoji=False)
 
     def _line(self, console: Console, text: str, style: str | None) -> None:
         console.print(text, style=style, markup=False, soft_wrap=True)

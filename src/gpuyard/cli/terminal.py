@@ -80,7 +80,8 @@ def _show(terminal: Terminal, waker: int) -> None:
 def _raw(keyboard: int) -> Iterator[None]:
     before = termios.tcgetattr(keyboard)
     try:
-        tty.setraw(keyboard)
+        # DRAIN: what was typed while we connected is not thrown away
+        tty.setraw(keyboard, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
