@@ -18,6 +18,8 @@ from gpuyard.domain.executions import (
     ExecutionState,
 )
 from gpuyard.domain.ids import ExecutionId, new_execution_id
+from gpuyard.domain.instances import Instance
+from gpuyard.ports.residents import Resident
 from gpuyard.ports.store import Page, Tx
 from gpuyard.services.inside import resident_of
 from gpuyard.services.instances import find
@@ -121,8 +123,16 @@ async def signal(yard: Yard, caller: Caller, ref: str, execution_id: str, name: 
         lambda tx: (_find(tx, caller, ref, execution_id), find(tx, caller, ref))
     )
     if execution.state not in EXECUTION_ENDED:
-        await resident_of(yard, instance).signal(execution.id, name)
+        await (await _begun(yard, instance, execution)).signal(execution.id, name)
     return execution
+
+
+async def _begun(yard: Yard, instance: Instance, execution: Execution) -> Resident:
+    """The resident, which has the execution from now on: one just accepted may still be on its way there."""
+    resident = resident_of(yard, instance)
+    if execution.state is ExecutionState.ACCEPTED:
+        await resident.execute(execution)
+    return resident
 
 
 async def send_input(
@@ -135,7 +145,7 @@ async def send_input(
     )
     if execution.state in EXECUTION_ENDED:
         raise IllegalMove(f"the execution is {execution.state}: nobody reads its input")
-    way_in = resident_of(yard, instance)
+    way_in = await _begun(yard, instance, execution)
     query = "eof=true" if eof else ""
     async with way_in.request("POST", f"/executions/{execution.id}/stdin", query=query, body=body) as reply:
         async for _ in reply.body:
