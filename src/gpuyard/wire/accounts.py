@@ -6,6 +6,7 @@ from pydantic import Field
 
 from gpuyard.domain.accounts import Role, Scope
 from gpuyard.wire.base import Instant, Reply, Request
+from gpuyard.wire.instances import Micro
 
 
 class AccountView(Reply):
@@ -22,12 +23,12 @@ class AccountView(Reply):
 class CreateAccount(Request):
     name: str = Field(min_length=1, max_length=100)
     owner_name: str = Field(default="owner", min_length=1, max_length=100)
-    credit_micro: int | None = Field(default=None, ge=0)
+    credit_micro: Micro | None = None
 
 
 class ChangeAccount(Request):
     name: str | None = Field(default=None, min_length=1, max_length=100)
-    credit_micro: int | None = Field(default=None, ge=0)
+    credit_micro: Micro | None = None
 
 
 class AccountMade(Reply):
@@ -38,7 +39,7 @@ class AccountMade(Reply):
 
 
 class AddCredit(Request):
-    amount_micro: int
+    amount_micro: int = Field(ge=-(10**15), le=10**15, description="Negative to correct.")
     reason: str = Field(default="", max_length=500)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gpuyard.domain.executions import ExecutionKind, ExecutionState
 from gpuyard.wire.base import Instant, Reply, Request
-from gpuyard.wire.instances import EnvName
+from gpuyard.wire.instances import EnvName, Seconds
 
 
 class CreateExecution(Request):
@@ -19,7 +19,7 @@ class CreateExecution(Request):
     kernel: str = Field(default="main", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     detached: bool = False
     name: str = Field(default="", max_length=200)
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: Seconds | None = None
     env: dict[EnvName, str] = {}
 
 

@@ -10,7 +10,6 @@ from gpuyard._version import __version__
 from gpuyard.api.asking import Ask, Asked
 from gpuyard.api.native import views
 from gpuyard.api.native.orders import IdempotencyKey
-from gpuyard.domain.errors import Invalid
 from gpuyard.services import accounts, money
 from gpuyard.wire.accounts import (
     AccountMade,
@@ -79,12 +78,6 @@ async def change(ask: Asked, account_id: str, body: ChangeAccount) -> AccountVie
 @router.post("/accounts/{account_id}/credit")
 async def credit(ask: Asked, account_id: str, body: AddCredit, idempotency_key: IdempotencyKey = None) -> AccountView:
     """Put money in; a negative amount corrects. Send an Idempotency-Key: money is added once for each."""
-    if not -(10**15) <= body.amount_micro <= 10**15:
-        raise Invalid(
-            f"amount_micro is {body.amount_micro}",
-            field="amount_micro",
-            hint="millionths: 1000000 is one of the currency",
-        )
     key = idempotency_key or secrets.token_hex(16)
     balance = await money.credit(ask.yard, ask.caller, account_id, body.amount_micro, body.reason, key)
     return views.account(ask, balance)
