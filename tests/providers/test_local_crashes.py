@@ -91,34 +91,40 @@ async def test_a_server_killed_at_any_instant_loses_nothing(
 ) -> None:
     world = local_world(sandbox=sandbox, warm_pool=pool)
     await world.provider()
-    orders = [await world.an_order(GpuRequest("nvidia-rtx-3090")) for _ in range(2)]
+    orders = [await world.an_order(GpuRequest("nvidia-rtx-3090")) for _ in range(3 * ROUNDS)]
     await (await world.provider()).close()
     world._open = None
     chance = random.Random(20261120)
-    wanted: dict[str, str] = {}
+    accepted: set[str] = set()
+    released: set[str] = set()
 
     for _ in range(ROUNDS):
         async with a_server(tmp_path / "yard", sandbox, pool) as server:
+            live = [order for order in orders if order.instance_id not in released][:3]  # for two cards
+            live += [order for order in orders if order.instance_id in released][-1:]
             killing = asyncio.create_task(_kill_after(server, chance.uniform(0, 0.5)))
             while not killing.done():
-                order = chance.choice(orders)
+                order = chance.choice(live)
                 verb = chance.choice(["order", "order", "stop", "start", "release"])
-                if verb == "start" and wanted.get(order.instance_id) is None:
-                    continue
+                if order.instance_id in released:  # a yard never orders again what it began to release
+                    verb = "release"
+                elif order.instance_id not in accepted:
+                    verb = "order"
+                if verb == "release":
+                    released.add(order.instance_id)
                 if await server.ask(verb, order) == "accepted":
-                    wanted[order.instance_id] = verb
+                    accepted.add(order.instance_id)
                 await asyncio.sleep(chance.uniform(0, 0.1))
             await killing
         check_cards(tmp_path / "yard")
 
     provider = await world.provider()
     for order in orders:
-        if wanted.get(order.instance_id) == "release":
+        if order.instance_id in released:
             await provider.release(order.instance_id)
-        sighting = await world.seen(order.instance_id, P.RUNNING, P.STOPPED, P.ABSENT, P.FAILED)
-        assert sighting.presence is not P.FAILED, sighting.reason
-        if wanted.get(order.instance_id) == "order":
-            assert sighting.presence is not P.ABSENT, "an accepted order is gone"
+            await world.seen(order.instance_id, P.ABSENT)
+        elif order.instance_id in accepted:
+            await world.seen(order.instance_id, P.RUNNING, P.STOPPED)
     check_cards(tmp_path / "yard")
     assert await world.free("nvidia-rtx-3090") == 2 - _in_use(tmp_path / "yard")
     await world.restart()

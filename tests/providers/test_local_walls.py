@@ -208,5 +208,7 @@ async def test_a_stopped_instance_keeps_its_files_but_not_its_tmp(any_world: Wor
     await provider.start(order)
     await any_world.seen(order.instance_id, P.RUNNING)
 
-    said = await shell(any_world, order.instance_id, "cat ~/workspace/kept ~/kept; ls $TMPDIR | grep -x t", name="again")
+    said = await shell(
+        any_world, order.instance_id, "cat ~/workspace/kept ~/kept; ls $TMPDIR | grep -x t", name="again"
+    )
     assert said.split() == ["1", "1"]
