@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     gc.disable()  # `serve` turns it on again: collecting while a thousand modules load costs a tenth of the start
     # What can go wrong cheaply goes wrong before the expensive imports.
-    from gpuyard.server.loading import load_settings
+    from gpuyard.server.loading import load_settings, misspelled
     from gpuyard.server.place import alone, prepare
 
     settings = load_settings(_options(given), given.config)
@@ -37,6 +38,8 @@ def _run(given: argparse.Namespace) -> int:
         from gpuyard.server.logs import set_up_logs
 
         set_up_logs(settings.log_level, settings.log_format)
+        for line in misspelled():
+            logging.getLogger("gpuyard.server").warning(line)
         occasion = Occasion(not given.no_credentials, given.ready_fd, given.idle_exit)
         with listen(settings) as listener:
             import uvloop

@@ -187,7 +187,12 @@ async def _first_owner(yard: Yard, settings: Settings) -> str | None:
 
 
 async def _say_ready(yard: Yard, settings: Settings, occasion: Occasion, url: str, first_key: str | None) -> None:
-    kept = occasion.writes_credentials and await _keep_credentials(yard, settings, url, first_key)
+    kept = False
+    if occasion.writes_credentials:
+        try:
+            kept = await _keep_credentials(yard, settings, url, first_key)
+        except OSError as error:  # clients on this machine need a key by hand then; the yard itself is well
+            log.warning("%s cannot be written: %s", settings.home_directory / CREDENTIALS, error.strerror)
     print(f"gpuyard {__version__} ready at {url}", flush=True)  # noqa: T201  the promised line
     if first_key is not None and not kept and settings.owner_key is None:
         print(f"owner's key, shown this once: {first_key}", flush=True)  # noqa: T201

@@ -17,6 +17,8 @@ from gpuyard.server.settings import Settings
 
 FILE_NAME = "gpuyard.yaml"
 _PREFIX = "GPUYARD_"
+_NOT_OURS = frozenset({"URL", "API_KEY", "CONFIG", "INSTANCE_ID", "INSTANCE_NAME", "GPUS"})
+"""Read by clients, by the command line, and by programs in instances."""
 
 
 def load_settings(options: Mapping[str, Any], config: Path | None = None) -> Settings:
@@ -42,6 +44,20 @@ def load_settings(options: Mapping[str, Any], config: Path | None = None) -> Set
         raise _wrong(error, options, file) from None
     except SettingsError as error:
         raise CannotStart(Exit.SETTINGS, str(error).replace('"', "'"), "write lists and mappings as JSON") from None
+
+
+def misspelled() -> Iterator[str]:
+    """A line for each `GPUYARD_…` that sets nothing but looks like one that would.
+
+    Not an error: other programs may use the prefix.
+    """
+    for name in sorted(os.environ):
+        setting = name.removeprefix(_PREFIX).partition("__")[0]
+        if not name.startswith(_PREFIX) or setting in _NOT_OURS or setting.lower() in Settings.model_fields:
+            continue
+        near = difflib.get_close_matches(setting.lower(), Settings.model_fields, n=1, cutoff=0.7)
+        if near:
+            yield f"{name} sets nothing; did you mean {_PREFIX}{near[0].upper()}?"
 
 
 def _file(options: Mapping[str, Any], config: Path | None) -> Path | None:

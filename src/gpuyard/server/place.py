@@ -86,7 +86,7 @@ def yard_secret(directory: Path) -> bytes:
                 Exit.DATA_DIRECTORY, f"the yard's secret {path} cannot be read: {error}", "restore it from a backup"
             ) from None
     fresh = secrets.token_bytes(32)
-    write_private(path, fresh.hex())
+    _write_own(path, fresh.hex())
     return fresh
 
 
@@ -94,25 +94,30 @@ def yard_secret(directory: Path) -> bytes:
 def announced(directory: Path, url: str, version: str) -> Iterator[None]:
     """Say in `server.json` that this process serves at `url`, for as long as it does."""
     path = directory / _SERVER
-    write_private(path, json.dumps({"pid": os.getpid(), "url": url, "version": version}))
+    _write_own(path, json.dumps({"pid": os.getpid(), "url": url, "version": version}))
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step, readable by its owner alone at every moment. Raises CannotStart."""
+def _write_own(path: Path, text: str) -> None:
+    """A file of the data directory. Raises CannotStart."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        write_private(path, text)
     except OSError as error:
         raise unusable(path.parent, error) from None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file in one step, readable by its owner alone at every moment. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
