@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from gpuyard.domain.accounts import INSTANCE_KEY_SCOPES, ROLE_SCOPES, Caller, Role, Scope, digest
 from gpuyard.domain.errors import Unauthenticated
-from gpuyard.domain.ids import KeyId
 from gpuyard.ports.store import Tx
-
-if TYPE_CHECKING:
-    from gpuyard.services.yard import Yard
+from gpuyard.services.yard import Yard
 
 BELIEVED_FOR = timedelta(seconds=1)
 """How long another server of the same yard may still take a key that was just revoked here."""
 MAX_KNOWN = 10_000
-
-
-@dataclass
-class KnownKeys:
-    """Callers of the last second, and when keys were last used, so that a request costs no transaction."""
-
-    callers: dict[str, tuple[Caller, datetime]] = field(default_factory=dict)
-    last_used: dict[KeyId, datetime] = field(default_factory=dict)
-
-    def forget(self) -> None:
-        """Call it when a key or a member changed."""
-        self.callers.clear()
-
-    def take_last_used(self) -> dict[KeyId, datetime]:
-        taken, self.last_used = self.last_used, {}
-        return taken
 
 
 async def authenticate(yard: Yard, secret: str) -> Caller:

@@ -12,8 +12,8 @@ from gpuyard.ports.clock import Clock
 from gpuyard.ports.provider import Order, Provider
 from gpuyard.ports.residents import Journals, Residents
 from gpuyard.ports.store import Store
-from gpuyard.services.authentication import KnownKeys
 from gpuyard.services.hints import Hints
+from gpuyard.services.known_keys import KnownKeys
 from gpuyard.services.offerbook import OfferBook
 from gpuyard.services.secrets import YardSecret
 
