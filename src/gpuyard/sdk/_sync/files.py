@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from gpuyard import wire
 from gpuyard.sdk import _io, folders
-from gpuyard.sdk.core import Call, Failure, dice, file_path, nothing, with_query, worth_another_try
+from gpuyard.sdk.core import Call, Failure, dice, file_path, nothing, with_query
 from gpuyard.sdk.errors import ConnectionFailed, IllegalMove, YardError
 from gpuyard.sdk.folders import CHUNK_BYTES, PIECE_BYTES, OnBytes
 
@@ -207,7 +207,7 @@ class Files:
         pause = self._transport.retries.pause(
             Failure(error), repeatable=True, tries=max(tries, 1), waited=0.0, dice=dice()
         )
-        if pause is None or not worth_another_try(Failure(error), repeatable=True):
+        if pause is None:
             raise error
         _io.sync_sleep(pause)
 
