@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from gpuyard.cli.failures import BY_CODE, MEANING, CliError, ExitStatus, failure_of
+from gpuyard.cli.failures import BY_CODE, HINTS, MEANING, CliError, ExitStatus, failure_of
 from gpuyard.domain.errors import error_classes
 from gpuyard.sdk.errors import BY_CODE as SDK_CODES
 from gpuyard.sdk.errors import NoCapacity, UnknownGpu
@@ -21,6 +21,10 @@ def test_every_code_of_the_sdk_has_an_exit_status() -> None:
 
 def test_no_code_is_in_the_table_that_nobody_raises() -> None:
     assert set(BY_CODE) == set(SDK_CODES)
+
+
+def test_every_code_has_a_hint_for_when_the_yard_gives_none() -> None:
+    assert set(HINTS) == set(BY_CODE)
 
 
 def test_every_exit_status_is_explained() -> None:

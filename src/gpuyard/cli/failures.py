@@ -153,6 +153,18 @@ def _of_the_yard(error: BaseException, code: str) -> Failure:
 
 
 HINTS: Mapping[str, str] = {
+    "invalid_request": "the command's --help tells what is possible",
+    "unknown_gpu": "`gpuyard offers` lists what there is",
+    "unknown_image": "leave out --image for the usual one",
+    "idempotency_conflict": "run the command again",
+    "too_large": "send less at once; files go with `gpuyard instances cp`",
+    "rate_limited": "wait a moment and try again",
+    "provider_refused": "pick another offer of `gpuyard offers`, or ask the yard's owner",
+    "internal": "the yard's log tells more: give its owner the request id",
+    "timed_out": "try again; `gpuyard doctor` checks the connection",
+    "instance_failed": "`gpuyard instances why NAME` tells what is known",
+    "execution_failed": "`gpuyard instances logs NAME` shows what it wrote",
+    "remote_error": "`gpuyard instances logs NAME` shows what it wrote",
     "unauthenticated": "`gpuyard login URL` stores a key; `gpuyard doctor` tells which one is used",
     "forbidden": "ask the account's owner for a key that may do this: `gpuyard keys create --scope …`",
     "not_found": "check the name; `gpuyard instances ls` lists your instances",

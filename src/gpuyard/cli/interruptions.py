@@ -34,8 +34,9 @@ class Interruptions:
     So a `finally` that follows runs undisturbed to its end, however often Ctrl-C is pressed.
     """
 
-    def __init__(self, on_ignored: Callable[[], None]) -> None:
+    def __init__(self, on_ignored: Callable[[], None], on_deferred: Callable[[], None] = lambda: None) -> None:
         self._on_ignored = on_ignored
+        self._on_deferred = on_deferred
         self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
         self._raising = True
         self._deferring = False
@@ -76,6 +77,7 @@ class Interruptions:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self._deferring and self._deferred is None:
             self._deferred = number
+            self._on_deferred()
             return
         if self._raising:
             self._raising = False

@@ -78,7 +78,10 @@ class Run:
 
     def perform(self) -> int:
         outcome = self._outcome
-        with Interruptions(lambda: self._screen.warn("still giving the instance back; a moment")) as interruptions:
+        with Interruptions(
+            lambda: self._screen.warn("still giving the instance back; a moment"),
+            lambda: self._screen.warn("an order is on its way: a moment, or press again"),
+        ) as interruptions:
             try:
                 try:
                     self._work(interruptions)
