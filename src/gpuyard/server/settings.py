@@ -28,7 +28,7 @@ class RateLimit(Section):
         description="Requests without a good key that one address may make per minute; 0 for no limit.",
     )
     logins_per_minute: float = Field(
-        default=10, gt=0, description="Passwords that may be tried per minute at one instance's login page."
+        default=10, gt=0, description="Passwords one address may try per minute at one instance's login page."
     )
 
 

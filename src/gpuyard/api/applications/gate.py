@@ -90,7 +90,8 @@ class Applications:
         return instance
 
     async def _log_in(self, request: Request, short_id: str, instance: Instance | None) -> Response:
-        self._logins.take(short_id)
+        address = request.client.host if request.client is not None else ""
+        self._logins.take((short_id, address))  # per address, so that nobody can lock the owner out
         form = b""
         async for chunk in request.stream():
             form += chunk
