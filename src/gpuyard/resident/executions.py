@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import shutil
 import signal
 import time
@@ -19,6 +18,7 @@ import psutil
 from gpuyard.resident import execution_tree
 from gpuyard.resident.errors import not_found, of_disk, wrong_field, wrong_state
 from gpuyard.resident.journal import Journal, Reserve, repair
+from gpuyard.resident.names import EXECUTION_ID, EXECUTION_ID_RULE, KERNEL_ID, KERNEL_ID_RULE
 from gpuyard.resident.wire import ExecutionRequest, ExecutionView
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("gpuyard.resident")
 
 SignalName = Literal["INT", "TERM", "KILL"]
-
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 RESIDENT_RESTARTED = 255
 """The exit code of an execution whose end nobody saw."""
@@ -132,8 +130,8 @@ class Executions:
         """Start it, or find it: the same id never runs twice, not even after a restart of the resident."""
         if id in self._all:
             return self._all[id], False
-        if not _ID.fullmatch(id):
-            raise wrong_field("id", f"the execution id {id!r} may have letters, digits, `_`, `-` and `.`, at most 128")
+        if not EXECUTION_ID.fullmatch(id):
+            raise wrong_field("id", f"id: {id!r} is not {EXECUTION_ID_RULE}")
         if self._resident.ending.is_set():
             raise wrong_state("the instance is shutting down")
         self._check(request)
@@ -171,6 +169,8 @@ class Executions:
             raise wrong_field("argv", "argv must name a program")
         if request.kind != "argv" and request.argv:
             raise wrong_field("argv", f"argv is for kind `argv`; kind `{request.kind}` takes code")
+        if not KERNEL_ID.fullmatch(request.kernel):
+            raise wrong_field("kernel", f"kernel: {request.kernel!r} is not {KERNEL_ID_RULE}")
         texts = [*request.argv, *request.env, *request.env.values()]
         if any("\0" in text for text in texts):
             raise wrong_field("argv" if request.argv else "env", "a NUL character cannot be passed to a program")

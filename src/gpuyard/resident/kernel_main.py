@@ -27,6 +27,9 @@ import time
 import warnings
 from typing import Any
 
+# The debugger that comes with ipykernel otherwise warns into the first cell's output when it loads slowly.
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
 import zmq
 from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp

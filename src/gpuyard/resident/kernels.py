@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from gpuyard.resident import kernel_records
 from gpuyard.resident.errors import not_found, wrong_field, wrong_state
 from gpuyard.resident.journal import Journal, repair
 from gpuyard.resident.kernel_process import KernelDied, KernelProcess
+from gpuyard.resident.names import KERNEL_ID, KERNEL_ID_RULE
 
 if TYPE_CHECKING:
     from gpuyard.resident.core import Resident
@@ -24,7 +24,6 @@ log = logging.getLogger("gpuyard.resident")
 
 State = Literal["starting", "idle", "busy", "dead"]
 
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _WARM_UP_SECONDS = 0.5
 _SIDE = '__import__("gpuyard_kernel")'
 """How a line of ours finds kernel_main inside a kernel without touching the user's names."""
@@ -163,8 +162,8 @@ class Kernels:
         """The kernel of this name, made (not started) if it is new, which the second value tells."""
         if id in self._all:
             return self._all[id], False
-        if not _ID.fullmatch(id):
-            raise wrong_field("kernel", f"the kernel name {id!r} may have letters, digits, `_`, `-`, `.`, at most 64")
+        if not KERNEL_ID.fullmatch(id):
+            raise wrong_field("id", f"id: {id!r} is not {KERNEL_ID_RULE}")
         if self._resident.ending.is_set():
             raise wrong_state("the instance is shutting down")
         kernel = self._all[id] = Kernel(self._resident, id, env or {}, self._home / id)
