@@ -331,6 +331,20 @@ def test_asking_for_the_last_part_again_after_a_lost_answer_does_no_harm(
     assert (place / "f").read_bytes() == b"hello world"
 
 
+def test_the_same_upload_again_replaces_what_was_changed_meanwhile(resident: RunningResident, place: Path) -> None:
+    path = url(place, "f")
+    for _ in range(2):
+        (place / "f").write_bytes(b"changed")
+        part(resident, path, "up", b"hello ", 0, 11)
+        part(resident, path, "up", b"world", 6, 11)
+
+        assert (place / "f").read_bytes() == b"hello world"
+
+    (place / "f").write_bytes(b"changed")
+    part(resident, path, "up", b"hello world", 0, 11)
+    assert (place / "f").read_bytes() == b"hello world"
+
+
 def test_what_arrived_before_the_line_broke_is_kept(resident: RunningResident, place: Path) -> None:
     path, content = url(place, "f"), os.urandom(6 * MIB)
     with socket.socket(socket.AF_UNIX) as sender:

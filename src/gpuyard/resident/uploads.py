@@ -153,10 +153,10 @@ class Uploads:
         self, spot: Spot, upload_id: str, sent: SentSpan, body: AsyncIterator[bytes], mode: int | None
     ) -> bool | None:
         """Receive one part. None while parts are missing; at the last byte as `whole`. What arrived stays."""
-        if self._finished.get((upload_id, spot.shown)) == sent.total == sent.span.stop:
-            return False  # its answer was lost, and it is asked again
         with disk(spot.shown):
             draft = await run_in_threadpool(self._resume, spot, upload_id, sent)
+        if draft is None:
+            return False  # its answer was lost, and it is asked again
         try:
             with disk(spot.shown):
                 await self._receive(draft, sent, body)
@@ -183,11 +183,14 @@ class Uploads:
                 raise wrong_field("Content-Range", f"the body is longer than the {sent.span.length} bytes it announces")
             await run_in_threadpool(draft.append, block)
 
-    def _resume(self, spot: Spot, upload_id: str, sent: SentSpan) -> Draft:
+    def _resume(self, spot: Spot, upload_id: str, sent: SentSpan) -> Draft | None:
+        """The draft to append to; None for the last part of what is finished already."""
         first = sent.span.start == 0
         try:
             draft = Draft(spot, _draft_name(spot, upload_id), os.O_CREAT if first else 0)
         except FileNotFoundError:
+            if self._finished.get((upload_id, spot.shown)) == sent.total == sent.span.stop:
+                return None
             raise _gap(sent, 0) from None
         try:
             draft.lock()
