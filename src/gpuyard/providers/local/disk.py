@@ -105,6 +105,10 @@ class Place:
         return self.path / "resident.log"
 
     @property
+    def sandbox_status(self) -> Path:
+        return self.path / "sandbox.json"
+
+    @property
     def socket(self) -> Path:
         return self.run / "s"
 

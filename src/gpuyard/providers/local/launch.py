@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from gpuyard.resident.wire import Assignment, Residence, ResidentConfig
 
 _STDIN_FD = 0
 _CONFIG_FD = 3
+_STATUS_LOOK_SECONDS = 0.001
 
 _INHERITED = (
     *("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH"),
@@ -54,13 +56,14 @@ class Launcher:
         if self._sandbox is not None:
             argv = self._sandbox.around(argv)
         reads = {_CONFIG_FD, *([WALLS_FD] if self._sandbox else ()), *([_STDIN_FD] if config.warm else ())}
-        writes = {STATUS_FD} if self._sandbox else set()
+        # a file, not a pipe: when we die a pipe breaks, and bubblewrap then leaves a half-made child behind for ever
+        writes = {STATUS_FD: place.sandbox_status} if self._sandbox else {}
         child = spawn(argv, _environment(), place.log, reads=reads, writes=writes)
         watched = processes.identify(child.pid) or processes.Identity(child.pid, 0, processes.boot_id())
         init: processes.Identity | None = None
         if self._sandbox is not None:
             child.pour(WALLS_FD, self._sandbox.walls(place))
-            init = _process_one(child.drain_line(STATUS_FD))
+            init = _process_one(place.sandbox_status, watched)
         child.pour(_CONFIG_FD, config.model_dump_json().encode())
         running = Running(watched, init, assigned=not config.warm)
         place.write_running(running)
@@ -78,9 +81,14 @@ def _environment() -> Mapping[str, str]:
     return {"LANG": "C.UTF-8", **kept, "PYTHONPATH": str(Path(gpuyard.__file__).resolve().parents[1])}
 
 
-def _process_one(said: bytes) -> processes.Identity | None:
+def _process_one(status: Path, sandbox: processes.Identity) -> processes.Identity | None:
     """From bubblewrap's first words, `{"child-pid": 123, …}`. None when it failed before it had a child."""
+    pause = threading.Event()
+    while not (line := status.read_bytes().partition(b"\n"))[1]:
+        if not processes.alive(sandbox):
+            return None
+        pause.wait(_STATUS_LOOK_SECONDS)
     try:
-        return processes.identify(int(json.loads(said)["child-pid"]))
+        return processes.identify(int(json.loads(line[0])["child-pid"]))
     except (ValueError, KeyError):
         return None

@@ -23,19 +23,11 @@ class Child:
         with suppress(BrokenPipeError), os.fdopen(self.ends.pop(number), "wb") as pipe:
             pipe.write(data)  # a child that ended before it read is noticed by whoever waits for it
 
-    def drain_line(self, number: int) -> bytes:
-        """Its first line; less when it ended before."""
-        said = b""
-        with os.fdopen(self.ends.pop(number), "rb", buffering=0) as pipe:
-            while b"\n" not in said and (more := pipe.read(4096)):
-                said += more
-        return said.partition(b"\n")[0]
-
 
 def spawn(
-    argv: list[str], environment: Mapping[str, str], log: Path, *, reads: Collection[int], writes: Collection[int]
+    argv: list[str], environment: Mapping[str, str], log: Path, *, reads: Collection[int], writes: Mapping[int, Path]
 ) -> Child:
-    """Start `argv`, its output going to a new `log`. It reads pipes at `reads` and writes pipes at `writes`.
+    """Start `argv`, its output going to a new `log`. It reads pipes at `reads` and writes new files at `writes`.
 
     Not subprocess.Popen: that wants to be waited for, and what starts here outlives us. Raises OSError.
     """
@@ -43,14 +35,13 @@ def spawn(
     theirs: list[int] = []
     actions: list[tuple[int, int, int]] = []
     try:
-        for number in (*reads, *writes):
-            read, write = os.pipe()
-            ours[number], far = (write, read) if number in reads else (read, write)
-            theirs.append(far)
-            actions.append((os.POSIX_SPAWN_DUP2, _raise(far, theirs), number))
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        theirs.append(out)
-        out = _raise(out, theirs)
+        for number in reads:
+            read, ours[number] = os.pipe()
+            theirs.append(read)
+            actions.append((os.POSIX_SPAWN_DUP2, _raise(read, theirs), number))
+        for number, file in writes.items():
+            actions.append((os.POSIX_SPAWN_DUP2, _new_file(file, theirs), number))
+        out = _new_file(log, theirs)
         quiet = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)] if 0 not in reads else []
         speaking = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
         pid = os.posix_spawn(argv[0], argv, environment, file_actions=[*quiet, *speaking, *actions], setsid=True)
@@ -62,6 +53,11 @@ def spawn(
         for fd in theirs:
             os.close(fd)
     return Child(pid, ours)
+
+
+def _new_file(file: Path, opened: list[int]) -> int:
+    opened.append(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    return _raise(opened[-1], opened)
 
 
 def _raise(fd: int, opened: list[int]) -> int:
