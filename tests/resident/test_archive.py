@@ -226,6 +226,29 @@ def test_no_member_becomes_set_uid(resident: RunningResident, place: Path) -> No
     assert (place / "f").stat().st_mode & 0o7777 == 0o755
 
 
+def test_a_directory_that_becomes_a_link_halfway_is_looked_at_anew(resident: RunningResident, place: Path) -> None:
+    members = [
+        (a_member("a/b/one"), b"1"),
+        a_member("a/c", LINK, "b"),
+        (a_member("a/c/two"), b"2"),
+        (a_member("a/b/three"), b"3"),
+    ]
+
+    answer = put(resident, place, a_tar(*members))
+
+    assert answer.status_code == 200
+    assert sorted(os.listdir(place / "a/b")) == ["one", "three", "two"]
+
+
+def test_an_impossible_date_or_name_is_a_400(resident: RunningResident, place: Path) -> None:
+    late, odd = a_member("f"), a_member("l", LINK, "x")
+    late.mtime = 1 << 80
+    odd.pax_headers = {"linkpath": "a\0b"}
+
+    assert put(resident, place, a_tar((late, b""))).status_code == 400
+    assert put(resident, place, a_tar(odd)).status_code in (400, 422)
+
+
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_the_compression_is_recognised(resident: RunningResident, place: Path, mode: str) -> None:
     answer = put(resident, place, a_tar((a_member("f"), b"content"), mode=mode))
