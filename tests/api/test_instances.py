@@ -159,7 +159,7 @@ async def test_events_of_an_instance_come_in_order(api: Api) -> None:
 
     told = (await api.owner.get("/instances/a/events")).json()["items"]
 
-    assert [it["kind"] for it in told][:2] == ["instance.waiting", "instance.requested"]
+    assert [it["kind"] for it in told][:2] == ["instance.created", "instance.requested"]
     assert told[-1]["kind"] == "instance.running"
     assert {it["subject"] for it in told} == {made.id}
 

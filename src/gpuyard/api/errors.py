@@ -38,6 +38,7 @@ STATUS: Mapping[type[e.YardError], int] = {
     e.ProviderUnavailable: 502,
     e.ProviderRefused: 502,
     e.InstanceUnreachable: 502,
+    e.StoreUnavailable: 503,
     e.StorageFull: 507,
 }
 

@@ -70,6 +70,7 @@ BY_CODE: Mapping[str, ExitStatus] = {
     "provider_unavailable": S.UNAVAILABLE,
     "provider_refused": S.UNAVAILABLE,
     "instance_unreachable": S.TEMPORARY,
+    "store_unavailable": S.TEMPORARY,
     "storage_full": S.STORAGE_FULL,
     "internal": S.BUG,
     # what the SDK finds out on this side
@@ -176,6 +177,7 @@ HINTS: Mapping[str, str] = {
     "not_configured": "`gpuyard up --detach` starts a yard here; `gpuyard login URL` uses another",
     "connection_failed": "`gpuyard doctor` checks the connection; `gpuyard up --detach` starts a yard here",
     "provider_unavailable": "try again in a while; `gpuyard status` shows the providers",
+    "store_unavailable": "try again in a while; whoever runs the yard checks its PostgreSQL",
     "storage_full": "free space in the yard's data directory",
 }
 """Said when the yard itself gave no hint."""

@@ -17,6 +17,7 @@
     ├── ProviderUnavailable    provider_unavailable  a provider does not answer; asked again later
     ├── ProviderRefused        provider_refused      a provider answered no; not asked again
     ├── InstanceUnreachable    instance_unreachable  the instance's resident does not answer
+    ├── StoreUnavailable       store_unavailable     the yard's database does not answer
     └── StorageFull            storage_full          the yard cannot write to its disk
 
 A code never changes. A class exists because somebody acts differently on catching it.
@@ -119,6 +120,12 @@ class ProviderRefused(YardError):
 
 class InstanceUnreachable(YardError):
     code = "instance_unreachable"
+
+
+class StoreUnavailable(YardError):
+    """What was being written may or may not be: repeat it under the same Idempotency-Key."""
+
+    code = "store_unavailable"
 
 
 class StorageFull(YardError):

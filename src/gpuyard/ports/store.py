@@ -27,7 +27,7 @@ class Store(Protocol):
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` alone among writers, commit durably, then return what it returned.
 
-        Raises StorageFull when the disk takes no more.
+        Raises StorageFull when the disk takes no more, StoreUnavailable when the database does not answer.
         """
         ...
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpuyard.domain.errors import InstanceUnreachable, NotFound, YardError
+from gpuyard.domain.errors import InstanceUnreachable, NotFound, StorageFull, StoreUnavailable, YardError
 from gpuyard.domain.executions import Execution, ExecutionEvent, ExecutionState
 from gpuyard.domain.ids import ExecutionId
 from gpuyard.domain.instances import Instance, InstanceState
@@ -39,7 +39,7 @@ class Collector:
         try:
             while True:
                 rung = bell.rung
-                for execution in await self.yard.store.read(lambda tx: tx.executions.unfinished()):
+                for execution in await self._unfinished():
                     if execution.id not in self._following:
                         task = asyncio.create_task(self._guarded(execution), name=f"follow {execution.id}")
                         self._following[execution.id] = task
@@ -51,13 +51,20 @@ class Collector:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _unfinished(self) -> Sequence[Execution]:
+        try:
+            return await self.yard.store.read(lambda tx: tx.executions.unfinished())
+        except YardError as trouble:
+            log.warning("cannot look for executions: %s", trouble.message)
+            return ()
+
     async def _guarded(self, execution: Execution) -> None:
         """Try until it has ended; nothing that goes wrong with one execution concerns another."""
         while True:
             try:
                 if await self._follow(execution.id):
                     return
-            except (InstanceUnreachable, OSError) as silent:
+            except (InstanceUnreachable, StoreUnavailable, StorageFull, OSError) as silent:
                 log.debug("%s cannot be followed now: %s", execution.id, silent)
             except YardError as refused:
                 await self._finish(execution.id, ExecutionEvent.EXITED_BADLY, reason=refused.message)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from gpuyard.domain.errors import YardError
 from gpuyard.domain.ids import InstanceId
 from gpuyard.ports.provider import CanWatch
 from gpuyard.reconcilers.instances import InstanceReconciler
@@ -35,9 +37,14 @@ class Schedule:
             while True:
                 rung = yard.hints.instances.rung
                 now = yard.clock.now()
-                due, wakes_at = await yard.store.read(
-                    lambda tx, now=now: (tx.instances.due(now, limit=AT_ONCE), tx.instances.next_wake())  # type: ignore[misc]
-                )
+                try:
+                    due, wakes_at = await yard.store.read(
+                        lambda tx, now=now: (tx.instances.due(now, limit=AT_ONCE), tx.instances.next_wake())  # type: ignore[misc]
+                    )
+                except YardError as trouble:
+                    log.warning("cannot look for due instances: %s", trouble.message)
+                    await yard.clock.sleep(SLOW_LOOK.total_seconds())
+                    continue
                 for instance_id in dict.fromkeys([*yard.hints.take_woken(), *due]):
                     self._begin(instance_id)
                 wait = SLOW_LOOK if wakes_at is None else min(max(wakes_at - now, QUICK_LOOK), SLOW_LOOK)
@@ -64,13 +71,21 @@ class Schedule:
         """A bug met on one instance must not stop the others; it is logged and met again later, not at once."""
         try:
             await self.reconciler.reconcile(instance_id)
+        except YardError as trouble:  # the store is in trouble: the instance stays due, and nothing is lost
+            log.warning("cannot reconcile %s now: %s", instance_id, trouble.message)
+            await self.yard.clock.sleep(SLOW_LOOK.total_seconds())
         except Exception:
             log.exception("reconciling %s failed", instance_id)
             again = self.yard.clock.now() + AFTER_A_BUG
-            await self.yard.store.write(lambda tx: tx.instances.wake(instance_id, again))
+            with contextlib.suppress(YardError):
+                await self.yard.store.write(lambda tx: tx.instances.wake(instance_id, again))
 
 
 async def watch(yard: Yard, provider: CanWatch) -> None:
-    """Turn a provider's own news into hints. Until cancelled."""
+    """Turn a provider's own news into hints. Until cancelled; without news, wake times still do the work."""
     while True:
-        yard.hints.wake(await provider.changed())
+        try:
+            yard.hints.wake(await provider.changed())
+        except Exception:
+            log.exception("a provider cannot say what changed")
+            await yard.clock.sleep(AFTER_A_BUG.total_seconds())

@@ -17,6 +17,7 @@ YardError
 ├── ProviderUnavailable    provider_unavailable
 ├── ProviderRefused        provider_refused
 ├── InstanceUnreachable    instance_unreachable
+├── StoreUnavailable       store_unavailable     the yard's database does not answer
 ├── StorageFull            storage_full
 ├── ServerFailed           internal              a bug of the yard; quote the request id
 ├── NotConfigured          not_configured        no yard to talk to is known here
@@ -138,6 +139,10 @@ class ProviderRefused(YardError):
 
 class InstanceUnreachable(YardError):
     code = "instance_unreachable"
+
+
+class StoreUnavailable(YardError):
+    code = "store_unavailable"
 
 
 class StorageFull(YardError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gpuyard.domain.accounts import Caller, Scope
-from gpuyard.domain.errors import IllegalMove, Invalid, NotFound
+from gpuyard.domain.errors import IdempotencyConflict, IllegalMove, Invalid, NotFound
 from gpuyard.domain.events import Event
 from gpuyard.domain.executions import (
     EXECUTION_ENDED,
@@ -56,6 +56,12 @@ async def create(yard: Yard, caller: Caller, ref: str, order: ExecutionOrder) ->
         scoped = f"exec:{instance.id}:{order.idempotency_key}"
         if order.idempotency_key is not None:
             before = tx.idempotency.get(caller.account_id, scoped)
+            if before is not None and before[0] != order.request_digest:
+                raise IdempotencyConflict(
+                    f"the Idempotency-Key {order.idempotency_key!r} stands for another execution",
+                    field="Idempotency-Key",
+                    hint="use a new key for a new request; repeat a request unchanged",
+                )
             made = tx.executions.get(ExecutionId(before[1])) if before is not None else None
             if made is not None:
                 return made

@@ -105,7 +105,7 @@ async def create(yard: Yard, caller: Caller, order: CreateOrder) -> tuple[Instan
         instance = replace(instance, spec=granted)
         gives_up_at = now + order.limits.max_start if order.limits.max_start is not None else None
         tx.instances.add(instance, wake_at=gives_up_at)
-        note(tx, instance, "created", now)
+        note(tx, instance, "created", now, kind="instance.created")
         if isinstance(placed, Placed):
             instance = reserve(tx, instance, placed, now, currency=yard.currency)
         else:
@@ -183,7 +183,7 @@ async def change(yard: Yard, caller: Caller, ref: str, change: Change) -> Instan
         )
         tx.instances.save(after)
         tx.instances.wake(after.id, now)
-        note(tx, after, "changed", now)
+        note(tx, after, "changed", now, kind="instance.changed")
         return after
 
     instance = await yard.store.write(write)

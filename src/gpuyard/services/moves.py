@@ -49,11 +49,11 @@ def move(
     if not tx.instances.save(moved, claim=claim):
         raise ClaimLost
     tx.instances.wake(moved.id, wake_at or now)
-    note(tx, moved, str(event), now, reason)
+    note(tx, moved, str(event), now, kind=f"instance.{state}", reason=reason)
     return moved
 
 
-def note(tx: Tx, instance: Instance, what: str, now: datetime, reason: str = "") -> None:
+def note(tx: Tx, instance: Instance, what: str, now: datetime, *, kind: str, reason: str = "") -> None:
     """Let the account's followers know."""
     data = {
         "event": what,
@@ -62,7 +62,7 @@ def note(tx: Tx, instance: Instance, what: str, now: datetime, reason: str = "")
         "short_id": instance.short_id,
         **({"reason": reason} if reason else {}),
     }
-    tx.events.add(Event(instance.account_id, instance.id, f"instance.{instance.state}", now, data))
+    tx.events.add(Event(instance.account_id, instance.id, kind, now, data))
 
 
 def reserve(tx: Tx, instance: Instance, placed: Placed, now: datetime, *, currency: str) -> Instance:

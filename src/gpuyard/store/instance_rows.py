@@ -57,7 +57,9 @@ def row_of(instance: Instance) -> dict[str, Any]:
 
 def instance_of(row: Row) -> Instance:
     (own_id, short_id, account_id, created_by, name, state, entered_at, created_at, spec, state_reason) = row[:10]
-    (labels, limits, placement, priority, provider, region, simulated, price, running_at, has_disk, may_wait) = row[10:21]
+    (labels, limits, placement, priority, provider, region, simulated, price, running_at, has_disk, may_wait) = row[
+        10:21
+    ]
     return Instance(
         own_id,
         short_id,

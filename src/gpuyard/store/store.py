@@ -13,7 +13,7 @@ from gpuyard.ports.store import Tx
 from gpuyard.store.databases import Database, Trouble
 from gpuyard.store.statements import Connection, Session
 from gpuyard.store.tx import SqlTx
-from gpuyard.store.writer import Writer
+from gpuyard.store.writer import Writer, store_unavailable
 
 T = TypeVar("T")
 
@@ -52,7 +52,12 @@ class SqlStore:
         except Exception as error:
             if self._database.trouble(error) is not Trouble.LOST:
                 raise
-        return self._read_once(fn)  # on a new connection: a server that was restarted is no reason to fail
+        try:
+            return self._read_once(fn)  # on a new connection: a server that was restarted is no reason to fail
+        except Exception as error:
+            if self._database.trouble(error) is Trouble.LOST:
+                raise store_unavailable(error) from error
+            raise
 
     def _read_once(self, fn: Callable[[Tx], T]) -> T:
         connection = self._connected()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from gpuyard.domain.errors import StorageFull
+from gpuyard.domain.errors import StorageFull, StoreUnavailable
 from gpuyard.store.databases import Database, Trouble
 from gpuyard.store.events import write_events
 from gpuyard.store.statements import Connection, Params, Session
@@ -106,12 +106,14 @@ class Writer:
                     return [Outcome(error=storage_full(error)) for _ in jobs]
                 if trouble is Trouble.LOST:
                     if group.committing or tries >= _LOST_TRIES:  # it may have been committed: do not do it twice
-                        return [Outcome(error=error) for _ in jobs]
+                        return [Outcome(error=store_unavailable(error)) for _ in jobs]
                     continue
                 if len(jobs) > 1:  # one of them may be what is wrong: let each stand for itself
                     return [outcome for job in jobs for outcome in self._commit([job])]
-                if trouble is not Trouble.CONFLICT or tries >= _CONFLICT_TRIES:
+                if trouble is not Trouble.CONFLICT:
                     return [Outcome(error=error)]
+                if tries >= _CONFLICT_TRIES:
+                    return [Outcome(error=store_unavailable(error))]
                 self._pause.wait(random.uniform(0, min(0.001 * 2 ** min(tries, 7), 0.1)))  # noqa: S311 (jitter)
 
     def _connected(self) -> Connection:
@@ -187,6 +189,14 @@ class _Group:
         self._database.before_events(session)
         write_events(session, events)
         session.finish()
+
+
+def store_unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the yard's database does not answer: {' '.join(str(error).split())}",
+        hint="check that the PostgreSQL server runs; the yard then goes on by itself",
+        retry_after=1,
+    )
 
 
 def storage_full(error: BaseException) -> StorageFull:
