@@ -103,7 +103,7 @@ def a_websocket(resident: RunningResident, path: str, *subprotocols: str, **head
     with unix_connect(
         resident.socket,
         f"ws://resident{path}",
-        subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
+        subprotocols=list(subprotocols) or None,
         additional_headers={"X-Resident-Secret": SECRET, **headers},
         compression=None,
         max_size=None,

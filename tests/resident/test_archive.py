@@ -157,7 +157,9 @@ def test_what_is_not_there_is_a_404_and_what_is_outside_a_422(resident: RunningR
 
 FILE, LINK, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
-CLIMBING = {
+Member = tuple[tarfile.TarInfo, bytes] | tarfile.TarInfo
+
+CLIMBING: dict[str, list[Member]] = {
     "parent": [(a_member("../evil"), b"x")],
     "hidden parent": [(a_member("a/../../evil"), b"x")],
     "absolute": [(a_member("/tmp/evil"), b"x")],
@@ -179,7 +181,7 @@ CLIMBING = {
 
 @pytest.mark.parametrize("members", CLIMBING.values(), ids=CLIMBING.keys())
 def test_a_member_that_climbs_out_is_refused_before_it_is_written(
-    resident: RunningResident, place: Path, members: list[tarfile.TarInfo]
+    resident: RunningResident, place: Path, members: list[Member]
 ) -> None:
     target = place / "target"
     target.mkdir()
@@ -195,7 +197,7 @@ def test_a_member_that_climbs_out_is_refused_before_it_is_written(
 
 
 def test_links_that_stay_inside_are_made(resident: RunningResident, place: Path) -> None:
-    members = [
+    members: list[Member] = [
         a_member("d/e", tarfile.DIRTYPE),
         (a_member("d/f"), b"content"),
         a_member("d/e/up", LINK, "../f"),
@@ -227,7 +229,7 @@ def test_no_member_becomes_set_uid(resident: RunningResident, place: Path) -> No
 
 
 def test_a_directory_that_becomes_a_link_halfway_is_looked_at_anew(resident: RunningResident, place: Path) -> None:
-    members = [
+    members: list[Member] = [
         (a_member("a/b/one"), b"1"),
         a_member("a/c", LINK, "b"),
         (a_member("a/c/two"), b"2"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ CARDS = [
 
 
 @pytest.fixture
-def yard(a_resident: Callable[..., RunningResident]) -> Iterator[RunningResident]:
+def yard(a_resident: Callable[..., RunningResident]) -> RunningResident:
     running = a_resident(assignment=an_assignment(gpus=CARDS, vcpus=2, ram_gb=8, disk_gb=10))
     running.start()
     return running
