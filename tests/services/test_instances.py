@@ -295,3 +295,25 @@ async def test_usage_of_a_span_adds_up_to_the_whole() -> None:
 
         assert sum(part.cost_micro for part in parts) == whole[0].cost_micro
         assert (await money.balance(world.yard, world.owner)).balance_micro == -whole[0].cost_micro
+
+
+async def test_two_changes_at_once_of_different_limits_both_hold() -> None:
+    async with World.made() as world:
+        instance = await world.create()
+
+        await asyncio.gather(
+            instances.change(world.yard, world.owner, instance.id, Change(limits={"max_cost_micro": 5})),
+            instances.change(world.yard, world.owner, instance.id, Change(limits={"max_idle": timedelta(hours=1)})),
+        )
+
+        limits = (await world.now(instance)).limits
+        assert (limits.max_cost_micro, limits.max_idle) == (5, timedelta(hours=1))
+
+
+async def test_a_limit_changed_to_none_is_lifted() -> None:
+    async with World.made() as world:
+        instance = await world.create(max_cost_micro=5)
+
+        changed = await instances.change(world.yard, world.owner, instance.id, Change(limits={"max_cost_micro": None}))
+
+        assert changed.limits.max_cost_micro is None

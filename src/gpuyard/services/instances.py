@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gpuyard.domain.accounts import Caller, Scope
 from gpuyard.domain.errors import IdempotencyConflict, IllegalMove, NotFound
@@ -49,11 +50,12 @@ class CreateOrder:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Only what is not None changes."""
+    """Only what is given changes."""
 
     name: str | None = None
     labels: Mapping[str, str] | None = None
-    limits: Limits | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """New values by the names of `Limits`; None lifts a limit."""
     priority: int | None = None
 
 
@@ -178,7 +180,7 @@ async def change(yard: Yard, caller: Caller, ref: str, change: Change) -> Instan
             before,
             name=before.name if change.name is None else change.name,
             labels=before.labels if change.labels is None else dict(change.labels),
-            limits=before.limits if change.limits is None else change.limits,
+            limits=replace(before.limits, **change.limits),
             priority=before.priority if change.priority is None else change.priority,
         )
         tx.instances.save(after)

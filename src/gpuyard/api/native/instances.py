@@ -92,10 +92,7 @@ async def get(ask: Asked, ref: str) -> InstanceView:
 @router.patch("/{ref}")
 async def change(ask: Asked, ref: str, body: ChangeInstance) -> InstanceView:
     """Rename, relabel, change limits or priority. Only what is sent changes."""
-    limits = None
-    if body.limits is not None:
-        before = await instances.get(ask.yard, ask.caller, ref)
-        limits = orders.changed_limits(before.limits, body.limits)
+    limits = {} if body.limits is None else orders.changed_limits(body.limits)
     wanted = instances.Change(name=body.name, labels=body.labels, limits=limits, priority=body.priority)
     return views.instance(ask, await instances.change(ask.yard, ask.caller, ref, wanted))
 

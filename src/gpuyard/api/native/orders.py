@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header
 from pydantic import BaseModel
@@ -70,19 +70,19 @@ def limits(body: shapes.LimitsRequest) -> Limits:
     )
 
 
-def changed_limits(before: Limits, body: shapes.LimitsRequest) -> Limits:
-    """Only what was sent changes; what was sent as null is lifted."""
-    sent = limits(body)
-    names = {
-        "max_cost_micro": "max_cost_micro",
-        "max_duration_seconds": "max_duration",
-        "max_idle_seconds": "max_idle",
-        "max_start_seconds": "max_start",
-    }
-    fields = {
-        ours: getattr(sent if theirs in body.model_fields_set else before, ours) for theirs, ours in names.items()
-    }
-    return Limits(**fields)
+def changed_limits(body: shapes.LimitsRequest) -> dict[str, Any]:
+    """Only what was sent, by our names; what was sent as null is lifted."""
+    new = limits(body)
+    return {field: getattr(new, field) for name, field in _LIMITS.items() if name in body.model_fields_set}
+
+
+_LIMITS: Mapping[str, str] = {
+    "max_cost_micro": "max_cost_micro",
+    "max_duration_seconds": "max_duration",
+    "max_idle_seconds": "max_idle",
+    "max_start_seconds": "max_start",
+}
+"""The names of limits on the wire and ours."""
 
 
 def execution(body: execution_shapes.CreateExecution, idempotency_key: str | None) -> ExecutionOrder:
