@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 
@@ -61,4 +62,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # the matrices are small: more threads are hardly faster, and wait for each other where others work here, too
+    with threadpool_limits(1):
+        main()

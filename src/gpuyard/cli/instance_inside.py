@@ -174,6 +174,8 @@ def _follow(session: Session, one: ExecutionFollower) -> int:
             session.screen.say("interrupted")
             return interrupted.status
     output.end_line()
+    if output.reason:
+        session.screen.say(f"it was ended: {output.reason}")
     one.refresh()
     session.screen.result(one.view)
     return _status(one, output)
