@@ -104,6 +104,17 @@ def test_at_any_moment_whatever(seat: Seat) -> None:
         assert seat.instances() == [], run.text
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_while_it_starts_a_yard(newcomer: Seat, number: signal.Signals, status: int) -> None:
+    run = newcomer.start("run", *GPU, "--", "sleep", "600")
+    run.says("starting one on this machine")
+
+    run.press(number)
+
+    assert run.ends() == status
+    assert not (newcomer.home / "data" / "server.json").exists() or newcomer.instances() == []
+
+
 def test_what_was_kept_on_purpose_is_kept_and_its_script_interrupted(seat: Seat) -> None:
     run = seat.start("run", *GPU, "--keep", "--name", "kept", "--", "bash", "-c", "echo it runs; exec sleep 600")
     run.says("it runs")

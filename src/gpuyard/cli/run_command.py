@@ -23,6 +23,7 @@ from gpuyard.cli.choices import (
     RamOption,
     VcpusOption,
 )
+from gpuyard.cli.interruptions import Interrupted, Interruptions
 from gpuyard.cli.run_plan import is_command_form, make_plan
 from gpuyard.cli.session import Session
 from gpuyard.cli.yard_commands import ensure_yard
@@ -92,7 +93,11 @@ def run(
         "providers": provider,
         "wait": wait,
     }
-    ensure_yard(session)
+    try:
+        with Interruptions(lambda: None):
+            ensure_yard(session)
+    except Interrupted as interrupted:
+        return interrupted.status
     from gpuyard.cli.run_flow import Run, RunOptions
 
     with session.client() as client:
