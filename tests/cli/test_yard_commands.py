@@ -348,3 +348,22 @@ def test_completion_knows_commands_gpus_and_instances(seat: Seat) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_come_for_every_usual_shell(newcomer: Seat, shell: str) -> None:
     assert "_GPUYARD_COMPLETE" in newcomer.good("completion", shell).out
+
+
+def test_up_takes_over_from_the_idle_yard_that_a_run_left(newcomer: Seat) -> None:
+    newcomer.good("run", "--gpu", "nvidia-rtx-3090", "--", "true")
+
+    up = newcomer.good("up", "-d", "--port", "0")
+
+    assert "taking over from the yard that `gpuyard run` started" in (up.out + up.err)
+    assert newcomer.good("instances", "ls").status == 0
+
+
+def test_up_leaves_a_run_alone_that_still_uses_the_yard(newcomer: Seat) -> None:
+    newcomer.good("run", "--gpu", "nvidia-rtx-3090", "--detach", "--", "sleep", "60")
+
+    up = newcomer.gpuyard("up", "-d", "--port", "0")
+
+    assert up.status == 80
+    assert "in use: 1 instance" in (up.out + up.err)
+    assert "gpuyard down" in (up.out + up.err)

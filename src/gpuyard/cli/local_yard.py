@@ -154,10 +154,20 @@ def running_yard(data: Path) -> Running | None:
 
 def is_server(pid: int) -> bool:
     """Whether the process is a yard, and not one that has got its number since."""
+    return b"gpuyard.server" in b"".join(_words(pid))
+
+
+def ends_when_idle(running: Running) -> bool:
+    """Whether it was started for a while only, as `gpuyard run` does."""
+    return b"--idle-exit" in _words(running.pid)
+
+
+def _words(pid: int) -> list[bytes]:
+    """The command line; empty for a process that is gone."""
     try:
-        return b"gpuyard.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def stop(running: Running) -> None:

@@ -23,14 +23,16 @@ from gpuyard.cli.session import Options, Session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuyard import Client
-
 
 IDLE_EXIT_SECONDS = 300
 """How long a yard that `run` started stays after the last instance and caller."""
 
 NO_GPU = "cpu"
 """The type of an offer of instances without GPUs."""
+
+
+ACTIVE = ["waiting", "requested", "provisioning", "running", "starting"]
+"""What runs or is on its way to."""
 
 
 def up(
@@ -49,12 +51,28 @@ def up(
 ) -> int:
     """Start a yard on this machine and show its log until Ctrl-C."""
     options = YardOptions(host, port, data, config, simulate, idle_exit)
+    _make_way(session, data_directory(data))
     if detach:
         running = local_yard.start_detached(options, yard_log())
         _introduce(session, running)
         session.screen.say(f"log: {yard_log()}\n`gpuyard down` stops it")
         return ExitStatus.OK
     return _in_foreground(session, options)
+
+
+def _make_way(session: Session, where: Path) -> None:
+    """A yard that `gpuyard run` started for a while ends for one that stays, unless somebody's work is in it."""
+    running = local_yard.running_yard(where)
+    if running is None or not local_yard.ends_when_idle(running):
+        return  # the server itself says what is in the way
+    if count := _count_instances(session.options, running, ACTIVE):
+        raise CliError(
+            f"the yard that `gpuyard run` started at {running.url} is in use: {count} instance{'s' if count > 1 else ''}",
+            status=ExitStatus.CONFLICT,
+            hint="wait until that run has ended, or end the yard with `gpuyard down`",
+        )
+    session.screen.say(f"taking over from the yard that `gpuyard run` started at {running.url}")
+    local_yard.stop(running)
 
 
 def down(
@@ -69,7 +87,7 @@ def down(
     if running is None:
         session.screen.result({"stopped": False, "instances": None}, f"no yard runs in {where}")
         return
-    count = _count_instances(session.options, running)
+    count = _count_instances(session.options, running, ["running"])
     local_yard.stop(running)
     text = f"stopped the yard at {running.url}"
     if count:
@@ -81,7 +99,7 @@ def status(session: Session) -> None:
     """The yard, its GPUs, your instances and what they cost."""
     with session.client() as client:
         me, balance, offers, providers = client.me(), client.balance(), client.offers(), client.providers()
-        instances = list(client.instances.list(state=["waiting", "requested", "provisioning", "running", "starting"]))
+        instances = list(client.instances.list(state=ACTIVE))
         url = client.url
     waiting = sum(1 for instance in instances if str(instance.state) == "waiting")
     running = sum(1 for instance in instances if str(instance.state) == "running")
@@ -242,18 +260,14 @@ def _access_to(options: Options, running: Running) -> Access | None:
     return Access(running.url, found.api_key, found.source) if found else None
 
 
-def _count_instances(options: Options, running: Running) -> int | None:
+def _count_instances(options: Options, running: Running, states: list[str]) -> int | None:
     """None where we have no key to ask with: stopping goes on without."""
     with contextlib.suppress(Exception):
         access = _access_to(options, running)
         if access is not None:
             with connect(access) as client:
-                return _running(client)
+                return sum(1 for _ in client.instances.list(state=states))
     return None
-
-
-def _running(client: Client) -> int:
-    return sum(1 for _ in client.instances.list(state="running"))
 
 
 def _plain(items: Sequence[object]) -> list[dict[str, Any]]:
