@@ -228,13 +228,38 @@ def test_an_assignment_is_known_after_a_crash(a_resident: Residents) -> None:
     running = a_warm(a_resident)
     running.client.post("/assign", json=an_assignment(env={"GREETING": "hello"}))
     running.kill()
-    running.client = running.a_client(SECRET)
 
     running.start()
     found = running.run("x", kind="shell", code="echo $GREETING")
 
     assert running.client.get("/healthz").json()["assigned"] is True
     assert text_of(found) == "hello\n"
+
+
+def test_after_a_crash_the_same_assignment_brings_the_instances_secret_back(a_resident: Residents) -> None:
+    running = a_warm(a_resident)
+    running.client.post("/assign", json=an_assignment())
+    running.kill()
+    running.start()
+
+    again = running.client.post("/assign", json=an_assignment())
+    with_old = running.client.get("/executions")
+    with_new = running.a_client(SECRET).get("/executions")
+    without = running.a_client("").get("/executions")
+
+    assert again.status_code == 204
+    assert (with_old.status_code, with_new.status_code, without.status_code) == (401, 200, 401)
+
+
+def test_no_file_that_programs_can_read_holds_a_secret_of_the_instance(a_resident: Residents) -> None:
+    running = a_warm(a_resident)
+
+    running.client.post("/assign", json=an_assignment(app_password="the-password"))
+
+    kept = b"".join(path.read_bytes() for path in running.state.rglob("*") if path.is_file())
+    assert b"inst_1" in kept
+    assert SECRET.encode() not in kept
+    assert b"the-password" not in kept
 
 
 def test_the_assignment_on_disk_is_for_its_owner_alone(a_resident: Residents) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("gpuyard.resident")
 
 
+_WITHOUT_SECRETS = {"secret": "", "app_password": ""}
+
 _NOBODY = Assignment(instance_id="", short_id="", name="", secret="", app_password="")
 """Stands in for the instance of a warm resident that has none yet."""
 
@@ -47,8 +49,8 @@ class Resident:
 
     @property
     def secret(self) -> str:
-        """What every request must present: the instance's own, or the one a warm resident was started with."""
-        return self.assignment.secret if self.assignment else self.config.secret
+        """What every request must present: the instance's own, or the one this resident was started with."""
+        return (self.assignment and self.assignment.secret) or self.config.secret
 
     def admits(self, presented: str, *, to_assign: bool = False) -> bool:
         """Compared in constant time. The first secret still opens `POST /assign`: its reply may have been lost."""
@@ -59,15 +61,19 @@ class Resident:
         return any(answers)
 
     def assign(self, assignment: Assignment) -> None:
-        """Give a warm resident its instance. Twice the same does nothing; another instance is refused."""
+        """Give a warm resident its instance; another instance is refused. The same again changes nothing, but for
+        the secrets, which a restarted resident does not have any more."""
         if self.assignment is not None:
-            if self.assignment.instance_id == assignment.instance_id:
-                return
-            raise wrong_state(f"this resident already serves instance {self.assignment.instance_id}")
+            if self.assignment.instance_id != assignment.instance_id:
+                raise wrong_state(f"this resident already serves instance {self.assignment.instance_id}")
+            if not self.assignment.secret:
+                self.assignment = assignment
+            return
         path = self.residence.state / "assignment.json"
         draft = path.with_suffix(".draft")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(assignment.model_dump_json())
+            # programs of the instance can read this file: they run as the same user
+            file.write(assignment.model_copy(update=_WITHOUT_SECRETS).model_dump_json())
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
