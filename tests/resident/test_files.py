@@ -302,6 +302,17 @@ def test_parts_become_the_file_at_the_last_byte(resident: RunningResident, place
     assert have(resident, path, "up") == 11
 
 
+def test_a_part_shorter_than_it_announced_is_told_as_short_as_it_is(resident: RunningResident, place: Path) -> None:
+    path = url(place, "f")
+
+    answer = resident.client.put(
+        path, content=b"hello", headers={"X-Upload-Id": "up", "Content-Range": "bytes 0-10/11"}
+    )
+
+    assert (answer.status_code, answer.headers["x-upload-have"]) == (202, "5")
+    assert part(resident, path, "up", b" world", 5, 11).status_code == 201
+
+
 def test_a_gap_or_a_repeat_is_a_409_that_says_where_to_go_on(resident: RunningResident, place: Path) -> None:
     path = url(place, "f")
     part(resident, path, "up", b"hello", 0, 11)

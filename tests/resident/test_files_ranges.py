@@ -46,7 +46,10 @@ def test_a_suffix_is_the_last_bytes_and_a_longer_one_is_all(size: int, last: int
         assert asked_span(f"bytes=-{last}", size) == Span(max(0, size - last), size)
 
 
-@pytest.mark.parametrize("header", [None, "", "bytes", "bytes=", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1-2,5-6"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "bytes", "bytes=", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1-2,5-6", f"bytes={'9' * 5000}-"],
+)
 def test_what_is_not_one_range_of_bytes_means_all(header: str | None) -> None:
     assert asked_span(header, 100) is None
 
@@ -76,3 +79,7 @@ def test_a_sent_range_is_read_back_as_it_was_written(first: int, last: int, tota
 @pytest.mark.parametrize("header", ["", "bytes 0-9", "bytes 0-9/*", "bytes */10", "0-9/10", "bytes 0-9/10 x"])
 def test_a_malformed_sent_range_is_none(header: str) -> None:
     assert sent_span(header) is None
+
+
+def test_a_number_no_file_reaches_is_no_range_to_send() -> None:
+    assert sent_span(f"bytes 0-4/{'9' * 5000}") is None

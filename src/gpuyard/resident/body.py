@@ -54,12 +54,15 @@ def flag(request: Request, name: str) -> bool:
     return _FLAGS[value]
 
 
+_DIGITS = 18
+"""No journal has more bytes, and Python refuses to read numbers of thousands of digits."""
+
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 def offset(request: Request, name: str) -> int:
     """A count of bytes in the query; absent is 0."""
     value = request.query_params.get(name, "0")
-    if not (value.isascii() and value.isdigit()):
+    if not (value.isascii() and value.isdigit() and len(value) <= _DIGITS):
         raise wrong_field(name, f"{name}: {value!r} is not a number of bytes")
     return int(value)

@@ -191,7 +191,6 @@ class _Files:
     async def _receive(self, request: Request, spot: Spot, body: AsyncIterator[bytes]) -> Response:
         mode = _wanted_mode(request)
         header = request.headers.get("content-range")
-        created: bool | None
         if header is None:
             length = request.headers.get("content-length", "")
             created = await self._uploads.whole(spot, body, int(length) if length.isdigit() else None, mode)
@@ -202,9 +201,10 @@ class _Files:
             upload_id = request.headers.get("x-upload-id")
             if not upload_id:
                 raise wrong_field("X-Upload-Id", "a part of a file needs an X-Upload-Id, any name for the whole upload")
-            created = await self._uploads.part(spot, upload_id, sent, body, mode)
-            if created is None:
-                return Response(status_code=202, headers={"X-Upload-Have": str(sent.span.stop)})
+            done = await self._uploads.part(spot, upload_id, sent, body, mode)
+            if done.created is None:
+                return Response(status_code=202, headers={"X-Upload-Have": str(done.have)})
+            created = done.created
         return Response(status_code=201 if created else 204)
 
     async def _make_directory(self, spot: Spot) -> Response:

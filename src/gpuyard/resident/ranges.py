@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 
-_RANGE = re.compile(r"(\d*)-(\d*)")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+# No file has more bytes than 18 digits say, and Python refuses to read numbers of thousands of them.
+_RANGE = re.compile(r"(\d{0,18})-(\d{0,18})")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -128,6 +129,15 @@ class Draft:
         self._open.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How far an upload is after one part: bytes that are there, not bytes that were announced."""
+
+    have: int
+    created: bool | None = None
+    """None while parts are missing; then whether the file is new."""
+
+
 class Uploads:
     """Receives files. `touch` is called as bytes arrive."""
 
@@ -151,22 +161,22 @@ class Uploads:
 
     async def part(
         self, spot: Spot, upload_id: str, sent: SentSpan, body: AsyncIterator[bytes], mode: int | None
-    ) -> bool | None:
-        """Receive one part. None while parts are missing; at the last byte as `whole`. What arrived stays."""
+    ) -> Part:
+        """Receive one part; with the last byte as `whole`. What arrived stays, also of a part that was cut short."""
         with disk(spot.shown):
             draft = await run_in_threadpool(self._resume, spot, upload_id, sent)
         if draft is None:
-            return False  # its answer was lost, and it is asked again
+            return Part(sent.total, created=False)  # its answer was lost, and it is asked again
         try:
             with disk(spot.shown):
                 await self._receive(draft, sent, body)
-                if draft.size < sent.total:
-                    return None
+                if (have := draft.size) < sent.total:
+                    return Part(have)
                 created = await run_in_threadpool(draft.finish, mode)
         finally:
             draft.close()
         self._remember(spot, upload_id, sent.total)
-        return created
+        return Part(sent.total, created)
 
     def have(self, spot: Spot, upload_id: str) -> int:
         """How many bytes of an upload have arrived."""
