@@ -21,12 +21,12 @@ from gpuyard.domain.lifecycle import Lifecycle
 
 S, E = InstanceState, InstanceEvent
 
-PASSING = {S.REQUESTED, S.PROVISIONING, S.STARTING, S.STOPPING}
+PASSING = {S.REQUESTED, S.PROVISIONING, S.STARTING}
 """States that only ever last for a while: something is being done."""
 LASTING = {S.RUNNING, S.STOPPED, S.FAILED, S.DELETED}
 """States that may last as long as their owner likes."""
-PATIENT_ON_PURPOSE = {S.WAITING, S.DELETING}
-"""The customer's own limit ends the first; the second goes on until the machine is gone."""
+PATIENT_ON_PURPOSE = {S.WAITING, S.STOPPING, S.DELETING}
+"""The customer's own limit ends the first; the others go on until the machine has stopped, or is gone."""
 
 TABLES: list[tuple[Lifecycle[Any, Any], type[StrEnum], type[StrEnum]]] = [
     (INSTANCE_LIFECYCLE, InstanceState, InstanceEvent),

@@ -91,13 +91,34 @@ def test_what_is_gone_leads_to_a_state_that_says_so(state: InstanceState) -> Non
 
 @pytest.mark.parametrize("presence", Presence)
 @pytest.mark.parametrize("state", sorted(PATIENCE))
-def test_we_give_up_on_a_passing_state_that_lasts_too_long(state: InstanceState, presence: Presence) -> None:
+def test_we_give_up_on_a_passing_state_that_lasts_too_long_unless_it_has_come_true(
+    state: InstanceState, presence: Presence
+) -> None:
     stuck = an_instance(state, for_the_last=PATIENCE[state])
 
     decided = plan(stuck, Sighting(presence), NOW)
 
-    assert decided.record is E.GAVE_UP
-    assert "minutes" in decided.reason
+    come_true = {S.REQUESTED: presence is not P.ABSENT}.get(state, presence is P.RUNNING)
+    assert decided.record is (({S.REQUESTED: E.ORDERED}.get(state, E.READY)) if come_true else E.GAVE_UP)
+    assert come_true or "minutes" in decided.reason
+
+
+@pytest.mark.parametrize("presence", Presence)
+@pytest.mark.parametrize("state", sorted(PATIENCE))
+def test_time_in_which_nobody_looked_tries_no_patience(state: InstanceState, presence: Presence) -> None:
+    away = an_instance(state, for_the_last=timedelta(days=3))
+
+    assert plan(away, Sighting(presence), NOW, looking_since=NOW).record is not E.GAVE_UP
+
+
+@pytest.mark.parametrize("presence", Presence)
+def test_a_disk_that_was_to_be_kept_is_never_given_up(presence: Presence) -> None:
+    slow = an_instance(S.STOPPING, for_the_last=timedelta(days=3))
+
+    decided = plan(slow, Sighting(presence), NOW)
+
+    assert decided.record is (E.HALTED if presence is P.STOPPED else E.VANISHED if presence is P.ABSENT else None)
+    assert decided.ask in (None, Ask.STOP)
 
 
 def test_a_lost_answer_to_an_order_costs_no_second_machine() -> None:

@@ -208,6 +208,29 @@ async def test_a_machine_that_never_gets_ready_is_given_back() -> None:
         assert await world.in_use() == 0
 
 
+async def test_a_stop_that_a_dead_server_left_unasked_overnight_keeps_the_disk() -> None:
+    async with World.made() as world:
+        instance = await world.running()
+        await instances.stop(world.yard, world.owner, instance.id)
+        world.clock.forward(hours=9)
+
+        await world.settled(instance)
+        stopped = await world.settled(instance)
+
+        assert stopped.state is S.STOPPED
+        assert list(world.provider.machines) == [instance.id]
+
+
+async def test_an_order_that_a_dead_server_left_unasked_overnight_is_placed_by_the_next() -> None:
+    async with World.made() as world:
+        instance = await world.create()
+        world.clock.forward(hours=9)
+
+        await InstanceReconciler(world.yard, "next-server").reconcile(instance.id)
+
+        assert (await world.now(instance)).state is S.RUNNING
+
+
 async def test_a_machine_that_will_not_go_is_asked_away_until_it_is_gone() -> None:
     async with World.made(FakeSettings(gpus={GPU: 1})) as world:
         instance = await world.running()

@@ -94,7 +94,6 @@ INSTANCE_LIFECYCLE: Lifecycle[InstanceState, InstanceEvent] = Lifecycle(
         (S.RUNNING, E.VANISHED): S.FAILED,
         (S.STOPPING, E.HALTED): S.STOPPED,
         (S.STOPPING, E.VANISHED): S.FAILED,
-        (S.STOPPING, E.GAVE_UP): S.FAILED,
         (S.STOPPED, E.START): S.STARTING,
         (S.STOPPED, E.START_LATER): S.WAITING,
         (S.STOPPED, E.VANISHED): S.FAILED,
@@ -114,10 +113,10 @@ PATIENCE: Mapping[InstanceState, timedelta] = {
     S.REQUESTED: timedelta(minutes=10),
     S.PROVISIONING: timedelta(minutes=20),
     S.STARTING: timedelta(minutes=20),
-    S.STOPPING: timedelta(minutes=10),
 }
 """How long a passing state may last before we give up on it. `waiting` has the customer's own
-`max_start`; `deleting` has none on purpose: a machine is asked away until it is gone."""
+`max_start`. Two have none on purpose: a machine that is `deleting` is asked away until it is gone, and one that is
+`stopping` is asked to stop until it has, since giving it up would erase the disk its owner was promised."""
 
 ENDED = frozenset({S.DELETED, S.FAILED})
 ACTIVE = frozenset(S) - ENDED - {S.STOPPED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -45,11 +46,23 @@ NEEDS_NO_SIGHTING = frozenset({S.WAITING, S.DELETED})
 """States in which no provider has anything to report."""
 
 
-def plan(instance: Instance, seen: Sighting, now: datetime) -> Plan:
-    """Total over every state and presence; trusts the sighting, not the answer to the last request."""
+_ARRIVED: Mapping[InstanceState, frozenset[Presence]] = {
+    S.REQUESTED: frozenset(P) - {P.ABSENT},
+    S.PROVISIONING: frozenset({P.RUNNING}),
+    S.STARTING: frozenset({P.RUNNING}),
+}
+"""What ends a passing state well. Seen late, it still counts: nobody gives up on what has come true."""
+
+
+def plan(instance: Instance, seen: Sighting, now: datetime, *, looking_since: datetime | None = None) -> Plan:
+    """Total over every state and presence; trusts the sighting, not the answer to the last request.
+
+    Time before `looking_since` tries no patience: a yard that was away has asked for nothing meanwhile.
+    """
     waited = now - instance.entered_at
     patience = PATIENCE.get(instance.state)
-    if patience is not None and waited >= patience:
+    tried = now - max(instance.entered_at, looking_since or instance.entered_at)
+    if patience is not None and tried >= patience and seen.presence not in _ARRIVED[instance.state]:
         limit = f"{patience.total_seconds() / 60:.0f} minutes"
         return Plan(record=E.GAVE_UP, reason=f"still {instance.state} after {limit}", again_in=_AT_ONCE)
 

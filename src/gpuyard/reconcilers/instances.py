@@ -36,6 +36,10 @@ class InstanceReconciler:
     yard: Yard
     holder: str
     failures: dict[InstanceId, int] = field(default_factory=dict)
+    began_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_at = self.yard.clock.now()
 
     async def reconcile(self, instance_id: InstanceId) -> None:
         """Pass over the instance until there is nothing to do at once. Returns silently when another holds it."""
@@ -71,7 +75,8 @@ class InstanceReconciler:
         try:
             seen = await self._sight(instance, provider)
             idle_since = await self._idle_since(instance, seen)
-            planned = _give_up_or(plan(instance, seen, yard.clock.now()), instance, yard.clock.now())
+            now = yard.clock.now()
+            planned = _give_up_or(plan(instance, seen, now, looking_since=self.began_at), instance, now)
             if planned.ask is not None and provider is not None:
                 await self._ask(planned.ask, instance, provider)
         except ProviderRefused as no:
