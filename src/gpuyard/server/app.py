@@ -26,6 +26,7 @@ from gpuyard.domain.errors import Unauthenticated, YardError
 from gpuyard.domain.instances import ACTIVE
 from gpuyard.reconcilers import Reconcilers, refresh_offers
 from gpuyard.server import place
+from gpuyard.server.connections import BoundedHttp
 from gpuyard.server.exits import CannotStart, Exit
 from gpuyard.server.metrics import Metrics
 from gpuyard.server.settings import Settings
@@ -165,6 +166,7 @@ def _server(settings: Settings, application: Admission) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
+            http=BoundedHttp,
             lifespan="off",
             log_config=None,
             access_log=False,
