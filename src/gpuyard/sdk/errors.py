@@ -31,41 +31,40 @@ YardError
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gpuyard.sdk.results import ExecutionResult
+from gpuyard.sdk.results import ExecutionFailed
+from gpuyard.sdk.yard_error import YardError
 
-
-class YardError(Exception):
-    """Base of everything the SDK raises on purpose. `str()` is one line with the hint."""
-
-    code: str = "internal"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        field: str | None = None,
-        hint: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        retry_after: float | None = None,
-        request_id: str | None = None,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
-        self.hint = hint
-        self.details = dict(details or {})
-        self.retry_after = retry_after
-        self.request_id = request_id
-        self.status = status
-        """The HTTP status it came with; None for what went wrong on this side."""
-
-    def __str__(self) -> str:
-        text = f"{self.message} ({self.hint})" if self.hint else self.message
-        return " ".join(text.split())
+__all__ = [
+    "BY_CODE",
+    "ConnectionFailed",
+    "ExecutionFailed",
+    "Forbidden",
+    "IdempotencyConflict",
+    "IllegalMove",
+    "InstanceFailed",
+    "InstanceUnreachable",
+    "InsufficientBalance",
+    "Invalid",
+    "NameTaken",
+    "NoCapacity",
+    "NotConfigured",
+    "NotFound",
+    "ProviderRefused",
+    "ProviderUnavailable",
+    "RateLimited",
+    "RemoteError",
+    "ServerFailed",
+    "StorageFull",
+    "StoreUnavailable",
+    "TimedOut",
+    "TooLarge",
+    "Unauthenticated",
+    "UnknownGpu",
+    "UnknownImage",
+    "YardError",
+]
 
 
 class Invalid(YardError):
@@ -173,14 +172,6 @@ class TimedOut(YardError):
 
 class InstanceFailed(YardError):
     code = "instance_failed"
-
-
-class ExecutionFailed(YardError):
-    code = "execution_failed"
-
-    def __init__(self, message: str, *, result: ExecutionResult, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.result = result
 
 
 class RemoteError(YardError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gpuyard.sdk.errors import ExecutionFailed
+from gpuyard.sdk.yard_error import YardError
 
 if TYPE_CHECKING:
     from gpuyard.wire.executions import ExecutionView, Record
@@ -67,6 +67,16 @@ class ExecutionResult:
         why = self.reason or (f"exit code {self.exit_code}" if self.exit_code is not None else "it did not end")
         last = self.stderr.rstrip().rpartition("\n")[2].strip()
         return f"{why}: {last}" if last else why
+
+
+class ExecutionFailed(YardError):
+    """The execution ended otherwise than with exit code 0; `result` has all it wrote."""
+
+    code = "execution_failed"
+
+    def __init__(self, message: str, *, result: ExecutionResult, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.result = result
 
 
 def text_of(record: Record) -> str:
