@@ -49,10 +49,10 @@ async def test_it_is_found_by_id_short_id_and_name(client: Any, instance: Any) -
         await client.instances.get("no-such-thing")
 
 
-async def test_a_list_goes_over_all_its_pages(client: Any) -> None:
-    made = [await client.instances.create(labels={"series": "pages"}) for _ in range(3)]
+async def test_a_list_goes_over_all_its_pages(client: Any, manner: str) -> None:
+    made = [await client.instances.create(labels={"series": f"pages-{manner}"}) for _ in range(3)]
 
-    listed = await names(client, labels={"series": "pages"}, page_size=1)
+    listed = await names(client, labels={"series": f"pages-{manner}"}, page_size=1)
 
     assert listed == [instance.name for instance in reversed(made)]
     assert await names(client, labels={"series": "none"}) == []
