@@ -67,6 +67,9 @@ class QuietResident:
     async def signal(self, execution_id: ExecutionId, signal: str) -> None:
         raise InstanceUnreachable("this resident runs nothing")
 
+    async def feed(self, execution_id: ExecutionId, body: AsyncIterator[bytes], *, eof: bool) -> None:
+        raise InstanceUnreachable("this resident runs nothing")
+
     async def samples(self) -> Samples:
         return Samples(self.active_at, {})
 

@@ -6,10 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from gpuyard.domain.errors import IllegalMove, InstanceUnreachable, Invalid, NotFound, StorageFull
+from gpuyard.domain.errors import (
+    IllegalMove,
+    InstanceUnreachable,
+    Invalid,
+    NotFound,
+    StorageFull,
+    TooLarge,
+    YardError,
+)
 from gpuyard.domain.executions import Execution, ExecutionKind, ExecutionState
 from gpuyard.domain.ids import AccountId, ExecutionId, InstanceId
 from gpuyard.domain.sightings import Reach
@@ -268,3 +277,76 @@ async def test_an_order_says_what_the_execution_is(residents: HttpResidents) -> 
 
     assert peer.heads[0].startswith("PUT /executions/exec_1 ")
     assert (bodies[0]["kind"], bodies[0]["argv"], bodies[0]["env"]) == ("argv", ["ls", "-l"], {"A": "b"})
+
+
+async def test_a_link_in_the_place_of_a_residents_socket_leads_nowhere(
+    residents: HttpResidents, tmp_path: Path
+) -> None:
+    """Programs of an instance can put one there, to any socket of the machine the server runs on."""
+
+    async def empty(peer: Peer, head: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        await answer(writer, b"{}")
+
+    async with a_peer(empty) as peer:
+        link = tmp_path / "s"
+        link.symlink_to(peer.socket)
+        misled = residents.at(ID, Reach(socket=str(link)), "the-secret")
+
+        with pytest.raises(InstanceUnreachable):
+            await misled.samples()
+        with pytest.raises(InstanceUnreachable):
+            await misled.websocket("/terminals/t")
+        assert peer.heads == []
+
+
+@pytest.mark.parametrize(
+    "told", [b"[]", b"{", b'{"active_at": 1e300}', b'{"active_at": "never"}', b"[" * 100_000], ids=lambda told: told[:9]
+)
+async def test_nonsense_from_a_resident_is_an_unreachable_instance(residents: HttpResidents, told: bytes) -> None:
+    async def nonsense(peer: Peer, head: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        await answer(writer, told)
+
+    async with a_peer(nonsense) as peer:
+        with pytest.raises(InstanceUnreachable):
+            await at(residents, peer).samples()
+        assert not await at(residents, peer).healthy()
+
+
+async def test_an_answer_without_an_end_does_not_fill_the_memory(residents: HttpResidents) -> None:
+    sent = 0
+
+    async def endless(peer: Peer, head: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await begin_chunks(writer)
+        for _ in range(200):
+            await chunk(writer, b" " * 1_000_000)
+            sent += 1
+
+    async with a_peer(endless) as peer:
+        with pytest.raises(InstanceUnreachable):
+            await at(residents, peer).samples()
+        assert sent < 100
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        ("409 Conflict", "illegal_state", IllegalMove),
+        ("413 Content Too Large", "too_large", TooLarge),
+        ("404 Not Found", "not_found", NotFound),
+        ("500 Internal Server Error", "internal", InstanceUnreachable),
+    ],
+)
+async def test_input_that_is_not_taken_is_not_lost_in_silence(
+    residents: HttpResidents, status: str, code: str, error: type[YardError]
+) -> None:
+    async def refuse(peer: Peer, head: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        await _refuse(status, {"code": code, "message": "no"}, writer)
+
+    async def typed() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    async with a_peer(refuse) as peer:
+        with pytest.raises(error):
+            await at(residents, peer).feed(EXECUTION, typed(), eof=True)
+    assert "POST /executions/exec_1/stdin?eof=true " in peer.heads[0]

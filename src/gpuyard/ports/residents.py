@@ -58,6 +58,9 @@ class Resident(Protocol):
     async def signal(self, execution_id: ExecutionId, signal: str) -> None:
         """`INT`, `TERM` or `KILL`, to the whole process group."""
 
+    async def feed(self, execution_id: ExecutionId, body: AsyncIterator[bytes], *, eof: bool) -> None:
+        """Bytes for its standard input, which `eof` closes. Raises IllegalMove when it is closed, TooLarge."""
+
     async def samples(self) -> Samples: ...
 
     def request(

@@ -12,18 +12,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import httpcore
 import httpx
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from gpuyard.domain.errors import InstanceUnreachable
+from gpuyard.domain.errors import InstanceUnreachable, TooLarge
 from gpuyard.domain.executions import Execution, ExecutionKind
 from gpuyard.domain.ids import ExecutionId, InstanceId
 from gpuyard.domain.sightings import Reach
 from gpuyard.ports.residents import Pipe, Reply, Samples
 from gpuyard.reach.failures import reaching, refusal, unreachable
 from gpuyard.reach.pipe import WebSocketPipe
+from gpuyard.reach.sockets import NoLinks, held
 from gpuyard.resident.wire import PROTOCOL, SECRET_HEADER, ExecutionRequest
 
 _CONNECT_SECONDS = 5.0
@@ -33,7 +35,11 @@ _HEALTH_SECONDS = 2.0
 _KEEP_IDLE_SECONDS = 4.0
 """Shorter than the five seconds after which the resident's server drops an idle connection, so that we never send
 a request into a connection the other side is just closing."""
+_KEPT_OPEN = 16
 _RECORD_LIMIT = 64 * 1024 * 1024
+_JOURNAL_LIMIT = 1024 * 1024 * 1024
+"""Residents stop at a quarter of it. What programs put in the resident's place must not fill the yard's disk."""
+_ANSWER_LIMIT = 16 * 1024 * 1024
 _REFUSAL_LIMIT = 64 * 1024
 _MESSAGE_LIMIT = 64 * 1024 * 1024
 _UNIX_BASE = "http://resident"
@@ -46,6 +52,28 @@ _KEEPALIVE = [
 ]
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    def __init__(self, socket: str | None, *, tls: bool, connections: int) -> None:
+        super().__init__(
+            verify=_tls(tls),
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=_KEPT_OPEN,
+                keepalive_expiry=_KEEP_IDLE_SECONDS,
+            ),
+            socket_options=_KEEPALIVE if socket is None else None,
+        )
+        if socket is not None:  # httpx has no way to say how it is to be opened
+            self._pool = httpcore.AsyncConnectionPool(
+                uds=socket,
+                network_backend=NoLinks(),
+                max_connections=connections,
+                max_keepalive_connections=_KEPT_OPEN,
+                keepalive_expiry=_KEEP_IDLE_SECONDS,
+            )
+
+
 class HttpResident:
     """`ports.residents.Resident`. Uses the transport bare: no redirects, no cookies, no headers of its own."""
 
@@ -54,15 +82,7 @@ class HttpResident:
         self._reach = reach
         self._secret = secret
         self._base = httpx.URL(reach.url or _UNIX_BASE)
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=_tls(self._base.scheme == "https"),
-            trust_env=False,
-            uds=reach.socket,
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=16, keepalive_expiry=_KEEP_IDLE_SECONDS
-            ),
-            socket_options=_KEEPALIVE if reach.socket is None else None,
-        )
+        self._transport = _Transport(reach.socket, tls=self._base.scheme == "https", connections=connections)
 
     def is_at(self, reach: Reach, secret: str) -> bool:
         return self._reach == reach and self._secret == secret
@@ -75,8 +95,8 @@ class HttpResident:
             async with self._exchange("GET", "/healthz", answer_seconds=_HEALTH_SECONDS) as reply:
                 if reply.status_code != 200:
                     return False
-                told = json.loads(await reply.aread())
-        except (InstanceUnreachable, httpx.HTTPError, OSError, ValueError):
+                told = json.loads(await _whole(reply.aiter_raw()))
+        except (InstanceUnreachable, httpx.HTTPError, OSError, ValueError, RecursionError):
             return False
         return isinstance(told, dict) and told.get("ok") is True and told.get("protocol") == PROTOCOL
 
@@ -95,16 +115,31 @@ class HttpResident:
     async def signal(self, execution_id: ExecutionId, signal: str) -> None:
         await self._ask("POST", f"/executions/{execution_id}/signal", json.dumps({"signal": signal}).encode())
 
+    async def feed(self, execution_id: ExecutionId, body: AsyncIterator[bytes], *, eof: bool) -> None:
+        path = f"/executions/{execution_id}/stdin"
+        async with self.request("POST", path, query="eof=true" if eof else "", body=body) as reply:
+            told = await _beginning(reply.body)
+            if reply.status >= 400:
+                raise refusal(self._instance_id, reply.status, told)
+
     async def samples(self) -> Samples:
-        raw = json.loads(await self._ask("GET", "/samples"))
-        return Samples(active_at=_instant(raw.get("active_at")), raw=raw)
+        answer = await self._ask("GET", "/samples")
+        try:
+            raw = json.loads(answer)
+            return Samples(active_at=_instant(raw.get("active_at")), raw=raw)
+        except (ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise unreachable(self._instance_id, error) from error
 
     async def journal(self, execution_id: ExecutionId, *, after: int) -> AsyncIterator[bytes]:
         query = f"after={after}&follow=true"
         async with self.request("GET", f"/executions/{execution_id}/journal", query=query) as reply:
             if reply.status != 200:
                 raise refusal(self._instance_id, reply.status, await _beginning(reply.body))
+            copied = after
             async for whole in _whole_records(reply.body):
+                copied += len(whole)
+                if copied > _JOURNAL_LIMIT:
+                    raise TooLarge(f"its output is over {_JOURNAL_LIMIT} bytes, more than any resident keeps")
                 yield whole
 
     def request(
@@ -152,7 +187,8 @@ class HttpResident:
         try:
             with reaching(self._instance_id):
                 if self._reach.socket is not None:
-                    return WebSocketPipe(await unix_connect(self._reach.socket, url, **options), self._instance_id)
+                    with held(self._reach.socket) as socket:
+                        return WebSocketPipe(await unix_connect(socket, url, **options), self._instance_id)
                 return WebSocketPipe(await connect(url, **options), self._instance_id)
         except Exception as error:
             if isinstance(error.__cause__, InvalidStatus):
@@ -165,7 +201,7 @@ class HttpResident:
         headers = {"content-type": "application/json"} if body is not None else {}
         with reaching(self._instance_id):
             async with self._exchange(method, path, headers=headers, body=body) as reply:
-                answer = await reply.aread()
+                answer = await _whole(reply.aiter_raw())
         if reply.status_code >= 400:
             raise refusal(self._instance_id, reply.status_code, answer)
         return answer
@@ -232,7 +268,17 @@ async def _whole_records(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest.clear()
         rest += chunk[cut:]
         if len(rest) > _RECORD_LIMIT:
-            raise RuntimeError(f"a journal record of more than {_RECORD_LIMIT} bytes")
+            raise TooLarge(f"its output has a record of more than {_RECORD_LIMIT} bytes")
+
+
+async def _whole(body: AsyncIterator[bytes]) -> bytes:
+    """A short answer. Programs of the instance may have taken the resident's place, so it is bounded."""
+    told = bytearray()
+    async for chunk in body:
+        told += chunk
+        if len(told) > _ANSWER_LIMIT:
+            raise httpx.RemoteProtocolError(f"an answer of more than {_ANSWER_LIMIT} bytes")
+    return bytes(told)
 
 
 async def _beginning(body: AsyncIterator[bytes]) -> bytes:

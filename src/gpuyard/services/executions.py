@@ -144,20 +144,14 @@ async def _begun(yard: Yard, instance: Instance, execution: Execution) -> Reside
 async def send_input(
     yard: Yard, caller: Caller, ref: str, execution_id: str, body: AsyncIterator[bytes], *, eof: bool
 ) -> None:
-    """Bytes for its standard input. Raises IllegalMove when it has ended or its input is closed."""
+    """Bytes for its standard input. Raises IllegalMove when it has ended or its input is closed, TooLarge."""
     caller.must(Scope.RUN)
     execution, instance = await yard.store.read(
         lambda tx: (_find(tx, caller, ref, execution_id), find(tx, caller, ref))
     )
     if execution.state in EXECUTION_ENDED:
         raise IllegalMove(f"the execution is {execution.state}: nobody reads its input")
-    way_in = await _begun(yard, instance, execution)
-    query = "eof=true" if eof else ""
-    async with way_in.request("POST", f"/executions/{execution.id}/stdin", query=query, body=body) as reply:
-        async for _ in reply.body:
-            pass
-        if reply.status == 409:
-            raise IllegalMove("the execution's input is closed")
+    await (await _begun(yard, instance, execution)).feed(execution.id, body, eof=eof)
 
 
 async def output(
