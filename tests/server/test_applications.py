@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.resident.running import until
 from tests.yards import RunningYard, start_yard
@@ -414,3 +415,30 @@ def test_what_does_not_run_says_so_to_who_may_know(house: House) -> None:
 
     assert page.status_code == 503
     assert (files.status_code, files.json()["error"]["code"]) == (409, "illegal_state")
+
+
+async def test_what_a_key_opened_ends_when_the_key_is_revoked(house: House) -> None:
+    silent = house.execute("sleep 600")
+    with house.owner as owner:
+        made = owner.post("/yard/v1/keys", json={"name": "soon revoked"}).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    following = f"{house.path}/executions/{silent}/output?follow=true"
+    async with (
+        httpx.AsyncClient(base_url=house.yard.url, headers=headers, trust_env=False, timeout=60) as client,
+        client.stream("GET", following) as output,
+        client.stream("GET", "/yard/v1/events", headers={"Accept": "text/event-stream"}) as events,
+        connect(house.websocket(house.path + "/terminals/t2"), additional_headers=headers, proxy=None) as terminal,
+    ):
+        with house.owner as owner:
+            owner.delete(f"/yard/v1/keys/{made['key']['id']}").raise_for_status()
+
+        async with asyncio.timeout(30):
+            await output.aread()
+            await events.aread()
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await terminal.recv()
+
+    assert terminal.close_code == 1008
+    with house.owner as owner:
+        owner.post(f"{house.path}/executions/{silent}/signal", json={"signal": "KILL"})

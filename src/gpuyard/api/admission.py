@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from gpuyard.api import lapsing
 from gpuyard.api.errors import render, render_bug
 from gpuyard.api.limits import BodySizes, Buckets, at_most
 from gpuyard.domain.accounts import Caller
@@ -119,7 +120,9 @@ class Admission:
         try:
             key = bearer_key(scope)
             self._rate.take(hashlib.sha256(key.encode()).digest())
-            return await authenticate(self._yard, key)
+            caller = await authenticate(self._yard, key)
+            lapsing.remember(scope, self._yard, key, caller)
+            return caller
         except Unauthenticated:
             self._failures.take(address)
             raise

@@ -1,4 +1,4 @@
-"""Two WebSockets tied together: what one end says the other hears, until one of them closes."""
+"""Two WebSockets tied together: what one end says the other hears, until one of them closes or the visitor's key is over."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from gpuyard.api.lapsing import lapsed
 from gpuyard.domain.errors import YardError
 from gpuyard.ports.residents import Pipe
 
-_GOING_AWAY = 1001
+_GOING_AWAY, _NOT_ANY_MORE = 1001, 1008
 
 
 async def relay(visitor: WebSocket, pipe: Pipe) -> None:
@@ -17,6 +18,8 @@ async def relay(visitor: WebSocket, pipe: Pipe) -> None:
     try:
         await visitor.accept(subprotocol=pipe.subprotocol)
         ways = [asyncio.create_task(_inwards(visitor, pipe)), asyncio.create_task(_outwards(pipe, visitor))]
+        lapsing = lapsed(visitor.scope)
+        ways += [lapsing] if lapsing is not None else []
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -26,7 +29,8 @@ async def relay(visitor: WebSocket, pipe: Pipe) -> None:
     finally:
         await pipe.close()
     if visitor.application_state is WebSocketState.CONNECTED and visitor.client_state is WebSocketState.CONNECTED:
-        await visitor.close(_GOING_AWAY)
+        over = lapsing is not None and lapsing.done() and not lapsing.cancelled()
+        await visitor.close(_NOT_ANY_MORE if over else _GOING_AWAY)
 
 
 async def _inwards(visitor: WebSocket, pipe: Pipe) -> None:

@@ -1,13 +1,17 @@
-"""Answers that flow: server-sent events, raw journals, files. They end when the client goes or the server does."""
+"""Answers that flow: server-sent events, raw journals, files. They end when the client goes or the server does; what has no
+end of its own also ends with the key it was asked for with."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from gpuyard.api.lapsing import lapsed
 
 BEAT_SECONDS = 15.0
 """How long a quiet event stream waits before it says it is still there; proxies drop what is silent for a minute."""
@@ -45,19 +49,21 @@ class Stream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._send_all(receive, send)
+            await self._send_all(scope, receive, send)
         finally:
             if isinstance(self._chunks, AsyncGenerator):
                 await self._chunks.aclose()
             if self._closing is not None:
                 await self._closing()
 
-    async def _send_all(self, receive: Receive, send: Send) -> None:
+    async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         pump = asyncio.create_task(self._pump(send))
-        watches: list[asyncio.Task[object]] = [asyncio.create_task(_gone(receive))]
+        watches: list[asyncio.Task[Any]] = [asyncio.create_task(_gone(receive))]
         if self._until is not None:
             watches.append(asyncio.create_task(self._until.ending.wait()))
+            if (lapsing := lapsed(scope)) is not None:
+                watches.append(lapsing)
         try:
             await asyncio.wait({pump, *watches}, return_when=asyncio.FIRST_COMPLETED)
             ended_by_us = not pump.done() and not watches[0].done()
