@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from gpuyard.sdk._async.client import AsyncClient
     from gpuyard.sdk._async.executions import AsyncExecutionFollower
     from gpuyard.sdk._async.instance import AsyncInstance
-    from gpuyard.sdk._async.remote import AsyncRemoteCall, AsyncRemoteFunction
+    from gpuyard.sdk._async.remote_function import AsyncRemoteCall, AsyncRemoteFunction
     from gpuyard.sdk._async.terminal import AsyncTerminal
     from gpuyard.sdk._sync.client import Client
     from gpuyard.sdk._sync.executions import ExecutionFollower
     from gpuyard.sdk._sync.instance import Instance
-    from gpuyard.sdk._sync.remote import RemoteCall, RemoteFunction, remote
+    from gpuyard.sdk._sync.remote import remote
+    from gpuyard.sdk._sync.remote_function import RemoteCall, RemoteFunction
     from gpuyard.sdk._sync.terminal import Terminal
     from gpuyard.sdk.core import RetryPolicy
     from gpuyard.sdk.results import ExecutionResult
@@ -27,16 +28,16 @@ _HOMES = {
     "AsyncClient": "_async.client",
     "AsyncExecutionFollower": "_async.executions",
     "AsyncInstance": "_async.instance",
-    "AsyncRemoteCall": "_async.remote",
-    "AsyncRemoteFunction": "_async.remote",
+    "AsyncRemoteCall": "_async.remote_function",
+    "AsyncRemoteFunction": "_async.remote_function",
     "AsyncTerminal": "_async.terminal",
     "Client": "_sync.client",
     "ExecutionFollower": "_sync.executions",
     "ExecutionResult": "results",
     "Instance": "_sync.instance",
     "Progress": "waiting",
-    "RemoteCall": "_sync.remote",
-    "RemoteFunction": "_sync.remote",
+    "RemoteCall": "_sync.remote_function",
+    "RemoteFunction": "_sync.remote_function",
     "RetryPolicy": "core",
     "Terminal": "_sync.terminal",
     "remote": "_sync.remote",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuyard.sdk import shipping
+from gpuyard.sdk._async.workplace import AsyncWorkplace
 from gpuyard.sdk.errors import YardError
 from gpuyard.sdk.results import ExecutionResult, OnText
 
-if TYPE_CHECKING:
-    from gpuyard.sdk._async.instance import AsyncInstance
-
 
 async def exchange(
-    instance: AsyncInstance,
+    instance: AsyncWorkplace,
     parcel: shipping.Parcel,
     what: str,
     *,
@@ -33,12 +31,12 @@ async def exchange(
         await forget(instance, parcel.value_path)
 
 
-async def send(instance: AsyncInstance, parcel: shipping.Parcel) -> None:
+async def send(instance: AsyncWorkplace, parcel: shipping.Parcel) -> None:
     if parcel.value_path is not None:
         await instance.files.write(parcel.value_path, parcel.value, mode="600")
 
 
-async def outcome(instance: AsyncInstance, parcel: shipping.Parcel, result: ExecutionResult, what: str) -> Any:
+async def outcome(instance: AsyncWorkplace, parcel: shipping.Parcel, result: ExecutionResult, what: str) -> Any:
     result.raise_for_status()
     content = shipping.shown(result.displays)
     if content is None:
@@ -47,7 +45,7 @@ async def outcome(instance: AsyncInstance, parcel: shipping.Parcel, result: Exec
     return shipping.unpacked(content, what)
 
 
-async def forget(instance: AsyncInstance, path: str | None) -> None:
+async def forget(instance: AsyncWorkplace, path: str | None) -> None:
     """Remove a file of ours; the instance removes what is left of them with itself."""
     if path is None:
         return

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuyard.sdk import shipping
+from gpuyard.sdk._sync.workplace import Workplace
 from gpuyard.sdk.errors import YardError
 from gpuyard.sdk.results import ExecutionResult, OnText
 
-if TYPE_CHECKING:
-    from gpuyard.sdk._sync.instance import Instance
-
 
 def exchange(
-    instance: Instance,
+    instance: Workplace,
     parcel: shipping.Parcel,
     what: str,
     *,
@@ -32,12 +30,12 @@ def exchange(
         forget(instance, parcel.value_path)
 
 
-def send(instance: Instance, parcel: shipping.Parcel) -> None:
+def send(instance: Workplace, parcel: shipping.Parcel) -> None:
     if parcel.value_path is not None:
         instance.files.write(parcel.value_path, parcel.value, mode="600")
 
 
-def outcome(instance: Instance, parcel: shipping.Parcel, result: ExecutionResult, what: str) -> Any:
+def outcome(instance: Workplace, parcel: shipping.Parcel, result: ExecutionResult, what: str) -> Any:
     result.raise_for_status()
     content = shipping.shown(result.displays)
     if content is None:
@@ -46,7 +44,7 @@ def outcome(instance: Instance, parcel: shipping.Parcel, result: ExecutionResult
     return shipping.unpacked(content, what)
 
 
-def forget(instance: Instance, path: str | None) -> None:
+def forget(instance: Workplace, path: str | None) -> None:
     """Remove a file of ours; the instance removes what is left of them with itself."""
     if path is None:
         return
