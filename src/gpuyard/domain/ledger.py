@@ -99,6 +99,15 @@ class Reached:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What an account may still spend, what it used but was not yet charged for taken off, and how fast all that it
+    runs spends it."""
+
+    left_micro: int
+    per_hour_micro: int
+
+
 def first_limit(
     limits: Limits,
     *,
@@ -107,10 +116,12 @@ def first_limit(
     price_per_hour_micro: int,
     now: datetime,
     idle_since: datetime | None,
+    funds: Funds | None = None,
 ) -> Reached | None:
     """When a running instance stops by itself if nothing changes; None if it never does. In the past where we are late.
 
-    `spent_micro` and `ran_for` are totals up to `now` over all its intervals.
+    `spent_micro` and `ran_for` are totals up to `now` over all its intervals. `funds` are its account's; None where
+    that may spend without limit. What costs nothing goes on without money.
     """
     candidates: list[Reached] = []
     if limits.max_cost_micro is not None:
@@ -119,6 +130,10 @@ def first_limit(
             candidates.append(Reached("max_cost", now + left, "it reached its cost limit"))
     if limits.max_duration is not None:
         candidates.append(Reached("max_duration", now + limits.max_duration - ran_for, "it reached its duration limit"))
+    if funds is not None and price_per_hour_micro > 0:
+        left = lasts_for(funds.per_hour_micro, funds.left_micro)
+        if left is not None:
+            candidates.append(Reached("balance", now + left, "its account's money is used up"))
     if limits.max_idle is not None and idle_since is not None:
         candidates.append(Reached("max_idle", idle_since + limits.max_idle, "it was idle for as long as allowed"))
     return min(candidates, key=lambda reached: reached.at, default=None)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from gpuyard.domain.errors import InstanceUnreachable, ProviderRefused, ProviderUnavailable, YardError
+from gpuyard.domain.errors import InstanceUnreachable, ProviderRefused, ProviderUnavailable, StorageFull, YardError
 from gpuyard.domain.executions import ExecutionEvent
 from gpuyard.domain.ids import InstanceId
 from gpuyard.domain.instances import ENDED, INSTANCE_LIFECYCLE, Instance, InstanceEvent, InstanceState
-from gpuyard.domain.ledger import Reached, UsageInterval, first_limit
+from gpuyard.domain.ledger import Reached
 from gpuyard.domain.planning import NEEDS_NO_SIGHTING, Ask, Plan, plan
 from gpuyard.domain.sightings import Presence, Sighting
 from gpuyard.ports.provider import CanStop, Provider
 from gpuyard.ports.store import Claim, Tx
 from gpuyard.services import executions, inside
-from gpuyard.services.moves import ClaimLost, give_back, meter, move
+from gpuyard.services.meters import limit_of, meter, open_intervals
+from gpuyard.services.moves import ClaimLost, give_back, move
 from gpuyard.services.yard import Yard
 
 CLAIM_FOR = timedelta(seconds=60)
@@ -28,6 +30,9 @@ BACKOFF_FIRST, BACKOFF_MOST = timedelta(milliseconds=500), timedelta(seconds=30)
 
 S, E = InstanceState, InstanceEvent
 
+TELL_OF_SILENCE = frozenset({S.REQUESTED, S.PROVISIONING, S.STARTING, S.RUNNING, S.DELETING})
+"""Where the reason of a state may say that its provider does not answer; elsewhere it says how it came to that state."""
+
 
 @dataclass
 class InstanceReconciler:
@@ -36,6 +41,7 @@ class InstanceReconciler:
     yard: Yard
     holder: str
     failures: dict[InstanceId, int] = field(default_factory=dict)
+    idle_since: dict[InstanceId, datetime] = field(default_factory=dict)
     began_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +87,7 @@ class InstanceReconciler:
                 await self._ask(planned.ask, instance, provider)
         except ProviderRefused as no:
             planned, seen, idle_since = self._refused(instance, no), Sighting(Presence.ABSENT), None
-        except ProviderUnavailable as gone:
+        except (ProviderUnavailable, StorageFull) as gone:
             return await self._try_later(claim, instance, gone)
         self.failures.pop(instance.id, None)
         after = await yard.store.write(lambda tx: _write_down(tx, yard, claim, instance, planned, seen, idle_since))
@@ -99,13 +105,17 @@ class InstanceReconciler:
         return await provider.sight(instance.id)
 
     async def _idle_since(self, instance: Instance, seen: Sighting) -> datetime | None:
-        if instance.limits.max_idle is None or instance.state is not S.RUNNING or seen.presence is not Presence.RUNNING:
+        """Silence is not activity: whoever does not answer is idle since what it said last."""
+        if instance.limits.max_idle is None or instance.state is not S.RUNNING:
+            self.idle_since.pop(instance.id, None)
             return None
-        try:
-            samples = await inside.resident_of(self.yard, instance).samples()
-        except InstanceUnreachable:
-            return None
-        return max(samples.active_at, instance.entered_at) if samples.active_at else instance.entered_at
+        since = self.idle_since.get(instance.id, max(instance.entered_at, self.began_at))
+        if seen.presence is Presence.RUNNING:
+            with suppress(InstanceUnreachable):
+                samples = await inside.resident_of(self.yard, instance).samples()
+                since = max(samples.active_at or instance.entered_at, instance.entered_at)
+        self.idle_since[instance.id] = since
+        return since
 
     async def _ask(self, ask: Ask, instance: Instance, provider: Provider) -> None:
         match ask:
@@ -115,8 +125,10 @@ class InstanceReconciler:
                 await provider.start(self.yard.order_for(instance))
             case Ask.STOP if isinstance(provider, CanStop):
                 await provider.stop(instance.id)
-            case _:
+            case Ask.RELEASE:
                 await provider.release(instance.id)
+            case _:
+                raise ProviderUnavailable(f"the provider {instance.provider!r} cannot {ask} any more, as it once could")
 
     def _refused(self, instance: Instance, no: ProviderRefused) -> Plan:
         """A provider's no: back in line if waiting may help and the customer is willing, else the end."""
@@ -141,8 +153,11 @@ class InstanceReconciler:
                 return instance
             if blind.record is not None:
                 return move(tx, current, blind.record, now=now, reason=f"{blind.reason}: {why.message}", claim=claim)
-            tx.instances.wake(instance.id, now + wait)
-            if current.state_reason != why.message and current.state is not S.RUNNING:
+            reached = limit_of(tx, current, now) if current.state is S.RUNNING else None
+            if reached is not None and reached.at <= now:
+                return _end_run(tx, claim, current, reached, now)
+            tx.instances.wake(instance.id, _sooner(now + wait, reached))
+            if current.state_reason != why.message and current.state in TELL_OF_SILENCE:
                 tx.instances.save(replace(current, state_reason=why.message), claim=claim)
             return current
 
@@ -196,8 +211,8 @@ def _write_down(
     wake_at = None if planned.again_in is None else now + planned.again_in
     if planned.record is not None:
         return _record(tx, yard, claim, instance, planned, now, wake_at)
-    if instance.state is S.RUNNING and seen.presence is Presence.RUNNING:
-        return _keep_running(tx, yard, claim, instance, now, wake_at, idle_since)
+    if instance.state is S.RUNNING:
+        return _keep_running(tx, claim, instance, seen, now, wake_at, idle_since)
     if instance.state is S.WAITING and instance.limits.max_start is not None and instance.running_at is None:
         wake_at = instance.created_at + instance.limits.max_start
     tx.instances.wake(instance.id, wake_at)
@@ -213,13 +228,13 @@ def _record(
     if planned.record is E.READY:
         changes["has_disk"] = isinstance(yard.providers.get(instance.provider or ""), CanStop)
     if instance.state is S.RUNNING:  # found ended: the customer pays until it was last seen, not until we noticed
-        until = max((i.seen_at for i in _open(tx, instance) if i.seen_at is not None), default=now)
+        until = max((i.seen_at for i in open_intervals(tx, instance) if i.seen_at is not None), default=now)
     moved = move(
         tx,
         instance,
         planned.record,
         now=now,
-        reason=planned.reason,
+        reason=planned.reason or (instance.state_reason if planned.record in (E.HALTED, E.RELEASED) else ""),
         claim=claim,
         until=until,
         wake_at=wake_at,
@@ -229,45 +244,44 @@ def _record(
         _lose_executions(tx, moved, now)
     if planned.again_in is None and moved.state is not S.WAITING:
         tx.instances.wake(moved.id, None)
+    if moved.state is S.RUNNING:
+        tx.instances.wake(moved.id, _sooner(wake_at, limit_of(tx, moved, now)))
     return moved
 
 
 def _keep_running(
     tx: Tx,
-    yard: Yard,
     claim: Claim,
     instance: Instance,
+    seen: Sighting,
     now: datetime,
     wake_at: datetime | None,
     idle_since: datetime | None,
 ) -> Instance:
-    reached = _limit(tx, instance, now, idle_since)
+    """Its limits hold whether or not it is seen; it is charged, and called well, only where it was."""
+    reached = limit_of(tx, instance, now, idle_since=idle_since)
     if reached is not None and reached.at <= now:
-        can_stop = isinstance(yard.providers.get(instance.provider or ""), CanStop)
-        event = E.STOP if can_stop else E.DELETE
-        return move(tx, instance, event, now=now, reason=reached.text, claim=claim, until=reached.at)
-    for interval in _open(tx, instance):
-        if now - (interval.seen_at or interval.started_at) >= METER_EVERY:
-            meter(tx, interval, now)
-    wakes = [at for at in (wake_at, reached.at if reached else None) if at is not None]
-    tx.instances.wake(instance.id, min(wakes, default=None))
+        return _end_run(tx, claim, instance, reached, now)
+    if seen.presence is Presence.RUNNING:
+        for interval in open_intervals(tx, instance):
+            if now - (interval.seen_at or interval.started_at) >= METER_EVERY:
+                meter(tx, interval, now)
+        if instance.state_reason:  # its provider was silent for a while
+            instance = replace(instance, state_reason="")
+            tx.instances.save(instance, claim=claim)
+    tx.instances.wake(instance.id, _sooner(wake_at, reached))
     return instance
 
 
-def _limit(tx: Tx, instance: Instance, now: datetime, idle_since: datetime | None) -> Reached | None:
-    intervals = tx.ledger.intervals(instance.id)
-    return first_limit(
-        instance.limits,
-        spent_micro=sum(interval.cost_until(now) for interval in intervals),
-        ran_for=sum((interval.lasted_until(now) for interval in intervals), timedelta()),
-        price_per_hour_micro=instance.price_per_hour_micro or 0,
-        now=now,
-        idle_since=idle_since,
-    )
+def _end_run(tx: Tx, claim: Claim, instance: Instance, reached: Reached, now: datetime) -> Instance:
+    """Stop what can be stopped, which says its disk and not today's settings: a provider that is missing from them
+    by mistake must find the disk again."""
+    event = E.STOP if instance.has_disk else E.DELETE
+    return move(tx, instance, event, now=now, reason=reached.text, claim=claim, until=reached.at)
 
 
-def _open(tx: Tx, instance: Instance) -> list[UsageInterval]:
-    return [interval for interval in tx.ledger.intervals(instance.id) if interval.ended_at is None]
+def _sooner(wake_at: datetime | None, reached: Reached | None) -> datetime | None:
+    return min((at for at in (wake_at, reached.at if reached else None) if at is not None), default=None)
 
 
 def _lose_executions(tx: Tx, instance: Instance, now: datetime) -> None:

@@ -20,6 +20,7 @@ from gpuyard.domain.errors import Forbidden, IllegalMove, Invalid, NotFound
 from gpuyard.domain.ids import AccountId, MemberId, new_account_id, new_key_id, new_member_id
 from gpuyard.ports.store import Tx
 from gpuyard.services.authentication import scopes_of
+from gpuyard.services.meters import settle_account
 from gpuyard.services.money import Balance, balance_of
 from gpuyard.services.yard import Yard
 
@@ -96,6 +97,8 @@ async def change(
             name=account.name if name is None else name,
             credit_micro=credit_micro if sets_credit else account.credit_micro,
         )
+        if sets_credit:
+            settle_account(tx, account.id, yard.clock.now())
         tx.accounts.save(changed)
         return changed
 

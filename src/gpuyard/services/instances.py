@@ -25,6 +25,7 @@ from gpuyard.domain.placing import Placed
 from gpuyard.ports.provider import CanStop
 from gpuyard.ports.store import InstanceFilter, Page, Tx
 from gpuyard.services import capacity
+from gpuyard.services.meters import settle
 from gpuyard.services.moves import move, note, reserve
 from gpuyard.services.yard import Yard
 
@@ -183,6 +184,8 @@ async def change(yard: Yard, caller: Caller, ref: str, change: Change) -> Instan
             limits=replace(before.limits, **change.limits),
             priority=before.priority if change.priority is None else change.priority,
         )
+        if after.limits != before.limits:
+            settle(tx, before, now)
         tx.instances.save(after)
         tx.instances.wake(after.id, now)
         note(tx, after, "changed", now, kind="instance.changed")

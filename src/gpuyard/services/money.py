@@ -12,6 +12,7 @@ from gpuyard.domain.ids import AccountId, InstanceId
 from gpuyard.domain.ledger import EntryKind, LedgerEntry, UsageInterval
 from gpuyard.domain.money import cost_micro
 from gpuyard.ports.store import Page, Tx
+from gpuyard.services.meters import settle_account
 from gpuyard.services.yard import Yard
 
 
@@ -105,6 +106,7 @@ async def credit(yard: Yard, caller: Caller, account_id: str, amount_micro: int,
     def write(tx: Tx) -> Balance:
         if tx.accounts.get(target) is None:
             raise NotFound(f"there is no account {account_id!r}")
+        settle_account(tx, target, now)
         kind = EntryKind.CREDIT if amount_micro >= 0 else EntryKind.CORRECTION
         tx.ledger.append(LedgerEntry(target, kind, amount_micro, f"credit:{target}:{key}", now, reason=reason))
         return balance_of(tx, target)

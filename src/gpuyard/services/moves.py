@@ -8,12 +8,12 @@ from typing import Any
 
 from gpuyard.domain.errors import InsufficientBalance
 from gpuyard.domain.events import Event
-from gpuyard.domain.ids import new_interval_id
 from gpuyard.domain.instances import INSTANCE_LIFECYCLE, Instance, InstanceEvent, InstanceState
-from gpuyard.domain.ledger import Hold, UsageInterval, charge, hold_amount
+from gpuyard.domain.ledger import Hold, hold_amount
 from gpuyard.domain.money import show_micro
 from gpuyard.domain.placing import Placed
 from gpuyard.ports.store import Claim, Tx
+from gpuyard.services.meters import close_interval, limit_of, open_interval
 
 
 class ClaimLost(Exception):
@@ -34,8 +34,9 @@ def move(
 ) -> Instance:
     """Record `event`, with everything that must be true in the same instant.
 
-    Time is charged from READY to whatever ends the run: to `until` where that is given and earlier than `now` (a
-    limit that was reached, the last sighting of what vanished). A reconciler looks again at `wake_at`, or at once.
+    Time is charged from READY to whatever ends the run: to `until` where that is given and earlier than `now` (an
+    idle limit that was reached, the last sighting of what vanished), and never beyond what its limits allow, however
+    late we are and whoever ends it. A reconciler looks again at `wake_at`, or at once.
 
     Raises IllegalMove, or ClaimLost when `claim` is no longer ours.
     """
@@ -43,9 +44,10 @@ def move(
     moved = replace(instance, state=state, state_reason=reason, entered_at=now, **changes)
     if state is InstanceState.RUNNING:
         moved = replace(moved, running_at=instance.running_at or now)
-        _open_interval(tx, moved, now)
+        open_interval(tx, moved, now)
     if instance.state is InstanceState.RUNNING:
-        close_interval(tx, instance, min(until or now, now))
+        reached = limit_of(tx, instance, now)
+        close_interval(tx, instance, min(until or now, now, reached.at if reached is not None else now))
     if not tx.instances.save(moved, claim=claim):
         raise ClaimLost
     tx.instances.wake(moved.id, wake_at or now)
@@ -93,35 +95,6 @@ def give_back(tx: Tx, instance: Instance) -> bool:
     """Free its GPUs and its hold. True if there was something to free; twice does no harm."""
     tx.ledger.release_hold(instance.id)
     return tx.allocations.drop(instance.id)
-
-
-def meter(tx: Tx, interval: UsageInterval, now: datetime) -> UsageInterval:
-    """Charge what was used up to `now` and has not been charged. A pass that runs twice charges once."""
-    entry = charge(interval, now)
-    charged = interval.charged_micro
-    if entry is not None:
-        tx.ledger.append(entry)
-        charged -= entry.amount_micro
-    metered = replace(interval, charged_micro=charged, seen_at=interval.ended_at or now)
-    tx.ledger.save_interval(metered)
-    return metered
-
-
-def close_interval(tx: Tx, instance: Instance, at: datetime) -> None:
-    """End the open interval of an instance at `at`, charging to the end. Nothing open: no effect."""
-    for interval in tx.ledger.intervals(instance.id):
-        if interval.ended_at is None:
-            end = max(at, interval.started_at)
-            meter(tx, replace(interval, ended_at=end), end)
-
-
-def _open_interval(tx: Tx, instance: Instance, now: datetime) -> None:
-    assert instance.price_per_hour_micro is not None, "a running instance was placed, and placing fixes the price"
-    tx.ledger.open_interval(
-        UsageInterval(
-            new_interval_id(), instance.account_id, instance.id, instance.price_per_hour_micro, now, seen_at=now
-        )
-    )
 
 
 def _hold(tx: Tx, instance: Instance, price_per_hour_micro: int, now: datetime, currency: str) -> None:
