@@ -442,3 +442,74 @@ async def test_what_a_key_opened_ends_when_the_key_is_revoked(house: House) -> N
     assert terminal.close_code == 1008
     with house.owner as owner:
         owner.post(f"{house.path}/executions/{silent}/signal", json={"signal": "KILL"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, 403),
+    ],
+)
+def test_from_another_site_only_a_link_leads_in(house: House, headers: dict[str, str], status: int) -> None:
+    with house.visitor() as browser:
+        until(lambda: browser.get(house.door + "api/status").status_code == 200)
+
+        assert browser.get(house.door + "api/status", headers=headers).status_code == status
+
+
+def test_another_site_cannot_post_with_the_visitors_cookie(house: House) -> None:
+    headers = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    with house.visitor() as browser:
+        assert browser.post(house.door + "port/9/", data={"a": "b"}, headers=headers).status_code == 403
+
+
+def test_a_link_that_was_used_stays_used_when_the_server_starts_again(tmp_path: Path) -> None:
+    yard = start_yard(tmp_path)
+    with httpx.Client(base_url=yard.url, headers={"Authorization": f"Bearer {yard.key}"}, trust_env=False) as owner:
+        made = owner.post("/yard/v1/instances", json={"gpus": []}).json()
+        link = owner.post(f"/yard/v1/instances/{made['id']}/open").json()["url"]
+    with httpx.Client(base_url=yard.url, trust_env=False) as browser:
+        first = browser.get(link)
+    yard.kill()
+
+    again = start_yard(tmp_path)
+    try:
+        with httpx.Client(base_url=again.url, trust_env=False) as thief:
+            second = thief.get(link)
+    finally:
+        again.close()
+
+    assert (first.status_code, second.status_code) == (303, 401)
+
+
+@pytest.mark.parametrize("status", ["999 Odd", "101 Switching Protocols", "099 Low", "abc"])
+def test_a_port_that_speaks_nonsense_is_a_bad_gateway(house: House, status: str) -> None:
+    port = {"999 Odd": 8201, "101 Switching Protocols": 8202, "099 Low": 8203, "abc": 8204}[status]
+    house.execute(
+        "cat > nonsense.py <<'END'\n"
+        "import socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "while True:\n"
+        "    there, _ = server.accept()\n"
+        "    there.recv(65536)\n"
+        "    there.sendall(f'HTTP/1.1 {sys.argv[2]}\\r\\nContent-Length: 2\\r\\n\\r\\nhi'.encode())\n"
+        "    there.close()\n"
+        "END\n"
+        f"exec python nonsense.py {port} '{status}'",
+        detached=True,
+    )
+    with house.visitor() as browser:
+        answer = until(
+            lambda: (
+                (reply := browser.get(f"{house.door}port/{port}/")).status_code
+                and "refused" not in reply.text.lower()
+                and "connection attempts failed" not in reply.text.lower()
+                and reply
+            )
+        )
+
+    assert answer.status_code == 502

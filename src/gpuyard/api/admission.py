@@ -86,6 +86,10 @@ class Admission:
             await self._admit(scope, receive, answer)
         except ClientDisconnect:
             pass  # it went away while it was sending: there is nobody to answer
+        except YardError as error:  # only of an answer that had begun: its reader sees it break off
+            log.debug("an answer broke off: %s", error.message, extra={"request_id": request_id, "path": scope["path"]})
+            if not answer.begun:
+                await _refuse(scope, receive, answer, render(error, request_id))
         except Exception:
             log.exception("a bug", extra={"request_id": request_id, "path": scope["path"]})
             if not answer.begun:

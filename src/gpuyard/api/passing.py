@@ -89,7 +89,7 @@ def has_body(headers: Mapping[str, str]) -> bool:
 
 
 async def _refused(request: Request, reply: Reply) -> Response:
-    told = _error_in(await _beginning(reply.body))
+    told = _error_in(await beginning(reply.body))
     request_id = request.scope.get("gpuyard.request_id", "")
     if reply.status in _THEIR_TROUBLE or not told:
         if request.method != "HEAD" or reply.status in _THEIR_TROUBLE:
@@ -108,7 +108,8 @@ def _error_in(body: bytes) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-async def _beginning(body: AsyncIterator[bytes]) -> bytes:
+async def beginning(body: AsyncIterator[bytes]) -> bytes:
+    """As much as a short answer may have; of a longer one the rest is not read."""
     told = b""
     async for chunk in body:
         told += chunk

@@ -123,6 +123,9 @@ class Proxy:
             return
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             raise not_ready(what, str(error) or type(error).__name__) from error
+        if not 200 <= response.status < 600:
+            await response.aclose()
+            raise not_ready(what, f"it answered with the status {response.status}, which means nothing")
         try:
             kept = [
                 (name, value) for name, value in passed_on(response.headers) if name != b"date"

@@ -11,6 +11,7 @@ from gpuyard.domain.accounts import Caller, Scope
 from gpuyard.domain.errors import NotFound, Unauthenticated
 from gpuyard.domain.ids import looks_like_short_id
 from gpuyard.domain.instances import Instance, InstanceState
+from gpuyard.ports.store import Tx
 from gpuyard.services.instances import find
 from gpuyard.services.yard import Yard
 
@@ -25,20 +26,6 @@ class Visit:
     short_id: str
     token: str
     until: datetime
-
-
-class UsedTickets:
-    """Tickets that opened a door already, remembered for as long as they would still be good."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, datetime] = {}
-
-    def first_use(self, ticket: str, now: datetime) -> bool:
-        self._used = {used: until for used, until in self._used.items() if until > now}
-        if ticket in self._used:
-            return False
-        self._used[ticket] = now + TICKET_LASTS
-        return True
 
 
 async def ticket(yard: Yard, caller: Caller, ref: str) -> Visit:
@@ -59,12 +46,20 @@ async def instance_behind(yard: Yard, short_id: str) -> Instance | None:
     return None if instance is None or instance.state is InstanceState.DELETED else instance
 
 
-def by_ticket(yard: Yard, instance: Instance, shown: str, used: UsedTickets) -> Visit:
-    """Raises Unauthenticated for a ticket that is wrong, late or used."""
+async def by_ticket(yard: Yard, instance: Instance, shown: str) -> Visit:
+    """Raises Unauthenticated for a ticket that is wrong, late or used, at whichever server and before whichever restart."""
     nonce, _, token = shown.partition(".")
     now = yard.clock.now()
+
+    def first_use(tx: Tx) -> bool:
+        key = f"ticket:{nonce}"
+        if tx.idempotency.get(instance.account_id, key) is not None:
+            return False
+        tx.idempotency.put(instance.account_id, key, digest="", made=instance.id, at=now)
+        return True
+
     good = yard.secret.check_visit(f"ticket {nonce}", instance.id, token, now)
-    if not good or not used.first_use(nonce, now):
+    if not good or not await yard.store.write(first_use):
         raise Unauthenticated("this link was used already or is too old", hint="ask for a new one: `gpuyard open`")
     return _visit(yard, instance)
 

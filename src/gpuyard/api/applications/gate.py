@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from gpuyard.api.admission import bearer_key
 from gpuyard.api.applications import pages, proxy
+from gpuyard.api.applications.headers import OUR_COOKIE
 from gpuyard.api.errors import render, request_id_of
 from gpuyard.api.limits import Buckets
 from gpuyard.domain.accounts import Caller
@@ -20,7 +21,6 @@ from gpuyard.domain.instances import Instance, InstanceState
 from gpuyard.services import visits
 from gpuyard.services.yard import Yard
 
-COOKIE = "gpuyard_visit"
 LOGIN = "_gpuyard/login"
 """Below the instance's own path, so that the cookie reaches it; no application we know has such a path."""
 _LARGEST_FORM = 10_000
@@ -33,7 +33,6 @@ class Applications:
         self._yard = yard
         self._caller = caller
         self._logins = logins
-        self._used = visits.UsedTickets()
         self._doors = proxy.Doors(yard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +64,7 @@ class Applications:
             if (shown := request.query_params.get("ticket")) and rest == "":
                 if instance is None:
                     raise Unauthenticated("this link opens nothing")
-                return _entered(request, visits.by_ticket(self._yard, instance, shown, self._used))
+                return _entered(request, await visits.by_ticket(self._yard, instance, shown))
         else:
             _same_origin(connection)
         entered = await self._may_enter(connection, instance)
@@ -84,7 +83,8 @@ class Applications:
                 raise Unauthenticated("there is nothing to open here")
             visits.by_caller(instance, caller)
             return instance
-        shown = connection.cookies.get(COOKIE, "")
+        _not_from_elsewhere(connection)
+        shown = connection.cookies.get(OUR_COOKIE, "")
         if instance is None or not visits.has_visit(self._yard, instance, shown):
             raise Unauthenticated("this needs the instance's password", hint="open it with `gpuyard open`")
         return instance
@@ -118,7 +118,7 @@ def _entered(request: Request, visit: visits.Visit) -> Response:
     """Into the instance, with a cookie that only its own path ever sees."""
     response = RedirectResponse(f"/i/{visit.short_id}/", 303, headers={"cache-control": "no-store"})
     response.set_cookie(
-        COOKIE,
+        OUR_COOKIE,
         visit.token,
         expires=visit.until,
         path=f"/i/{visit.short_id}/",
@@ -144,6 +144,19 @@ def _same_origin(connection: HTTPConnection) -> None:
     origin = connection.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != connection.headers.get("host"):
         raise Forbidden(f"a page of {origin} may not connect here")
+
+
+def _not_from_elsewhere(connection: HTTPConnection) -> None:
+    """Only a link may lead here from elsewhere. Raises Forbidden.
+
+    `SameSite` takes other ports of this host for the same site: a page there could act with the visitor's cookie.
+    """
+    told = connection.headers
+    if told.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        return
+    opens = told.get("sec-fetch-mode") == "navigate" and told.get("sec-fetch-dest") in (None, "document")
+    if connection.scope["type"] == "http" and not (opens and connection.scope["method"] in ("GET", "HEAD")):
+        raise Forbidden("a page of another site may not use this instance", hint="open it in a tab of its own")
 
 
 def _carries_our_key(connection: HTTPConnection) -> bool:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from gpuyard.api.applications import pages
-from gpuyard.api.passing import OF_ONE_CONNECTION, has_body
+from gpuyard.api.applications.headers import OUR_COOKIE, outward
+from gpuyard.api.passing import OF_ONE_CONNECTION, beginning, has_body
 from gpuyard.api.relay import relay
 from gpuyard.api.streams import Stream
 from gpuyard.domain.errors import InstanceUnreachable, NotFound
@@ -26,7 +27,6 @@ from gpuyard.services.yard import Yard
 
 DEFAULT_APP = "jupyterlab"
 OUR_KEYS = ("sk_compute_", "sk_live_")
-OUR_COOKIE = "gpuyard_visit"
 
 _PORT = re.compile(r"port/([0-9]{1,5})(?:/(.*))?", re.DOTALL)
 _READY_BELIEVED_SECONDS = 10.0
@@ -97,7 +97,7 @@ async def _start(resident: Resident, instance: Instance) -> str:
     body = json.dumps({"base_url": f"/i/{instance.short_id}/"}).encode()
     headers = {"content-type": "application/json"}
     async with resident.request("POST", f"/apps/{DEFAULT_APP}", headers=headers, body=body) as reply:
-        told = b"".join([chunk async for chunk in reply.body])
+        told = await beginning(reply.body)
     try:
         answer = json.loads(told)
         if reply.status in (200, 201):
@@ -134,11 +134,7 @@ async def _passed(request: Request, resident: Resident, path: str, instance: Ins
                 body=body,
             )
         )
-        back = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in reply.headers
-            if name.lower() not in OF_ONE_CONNECTION
-        ]
+        back = outward(reply.headers, f"/i/{instance.short_id}/")
         return Stream(reply.body, status=reply.status, headers=back, closing=stack.pop_all().aclose)
 
 
@@ -147,8 +143,8 @@ def _inward(connection: HTTPConnection, instance: Instance) -> Mapping[str, str]
     headers = {name: value for name, value in connection.headers.items() if name not in OF_ONE_CONNECTION}
     if any(key in headers.get("authorization", "") for key in OUR_KEYS):
         del headers["authorization"]
-    cookies = [c for c in headers.pop("cookie", "").split("; ") if c and not c.startswith(f"{OUR_COOKIE}=")]
-    if cookies:
+    cookies = [c.strip() for c in headers.pop("cookie", "").split(";")]
+    if cookies := [c for c in cookies if c and c.partition("=")[0].strip() != OUR_COOKIE]:
         headers["cookie"] = "; ".join(cookies)
     headers["x-forwarded-host"] = headers.get("host", "")
     headers["x-forwarded-proto"] = "https" if connection.url.scheme in ("https", "wss") else "http"
