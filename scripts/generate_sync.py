@@ -1,7 +1,7 @@
-"""Makes `src/gpuyard/sdk/_sync` out of `_async`: `python scripts/generate_sync.py [--check]`.
+"""Makes every client's `_sync` out of its `_async`: `python scripts/generate_sync.py [--check]`.
 
 Only names change, token by token, so that the two halves can be read side by side. What cannot be said by renaming lives in
-`sdk/_io.py`, once as `async_…` and once as `sync_…`.
+the `_io.py` beside them, once as `async_…` and once as `sync_…`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 import tokenize
 from pathlib import Path
 
-SDK = Path(__file__).resolve().parent.parent / "src" / "gpuyard" / "sdk"
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "gpuyard"
+CLIENTS = (PACKAGE / "sdk", PACKAGE / "vendors" / "novita")
 NOTE = "# Made from `_async/` by scripts/generate_sync.py: change it there.\n"
 
 NAMES = {
@@ -67,9 +68,9 @@ def _renamed(text: str) -> str:
     return _FUNCTION.sub(r"sync_\1", _CLASS.sub(r"\1", text))
 
 
-def _formatted(name: str, source: str) -> str:
+def _formatted(path: Path, source: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
-    where = ["--stdin-filename", str(SDK / "_sync" / name), "-"]
+    where = ["--stdin-filename", str(path), "-"]
     for command in (
         ["check", "--fix-only", "--unsafe-fixes", "--select", "I,F401,C416,UP028", "--quiet", *where],
         ["format", "--quiet", *where],
@@ -78,23 +79,29 @@ def _formatted(name: str, source: str) -> str:
     return source
 
 
+def stale_halves(client: Path) -> dict[Path, str | None]:
+    """The files of `_sync` that are not what `_async` makes, with what they should say; None for those that should go."""
+    made = {client / "_sync" / path.name: NOTE + to_sync(path.read_text()) for path in (client / "_async").glob("*.py")}
+    wanted = {path: _formatted(path, source) for path, source in made.items()}
+    stale: dict[Path, str | None] = {path: None for path in (client / "_sync").glob("*.py") if path not in wanted}
+    return stale | {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+
+
 def main() -> int:
-    check = "--check" in sys.argv[1:]
-    wanted = {
-        path.name: _formatted(path.name, NOTE + to_sync(path.read_text())) for path in (SDK / "_async").glob("*.py")
-    }
-    there = {path.name: path for path in (SDK / "_sync").glob("*.py")}
-    stale = [name for name, text in wanted.items() if name not in there or there[name].read_text() != text]
-    stale += [name for name in there if name not in wanted]
-    if check:
-        for name in sorted(stale):
-            sys.stderr.write(f"sdk/_sync/{name} is not what sdk/_async/{name} makes: run scripts/generate_sync.py\n")
+    stale = {path: text for client in CLIENTS for path, text in stale_halves(client).items()}
+    if "--check" in sys.argv[1:]:
+        for path in sorted(stale):
+            half = path.relative_to(PACKAGE).as_posix()
+            sys.stderr.write(
+                f"{half} is not what {half.replace('_sync', '_async')} makes: run scripts/generate_sync.py\n"
+            )
         return 1 if stale else 0
-    for name in stale:
-        if name in wanted:
-            (SDK / "_sync" / name).write_text(wanted[name])
+    for path, text in stale.items():
+        if text is None:
+            path.unlink()
         else:
-            there[name].unlink()
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
     return 0
 
 

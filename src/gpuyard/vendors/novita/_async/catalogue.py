@@ -1,0 +1,85 @@
+"""What can be rented, and how busy what was rented is: clusters, products, metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpuyard.vendors.novita._async.transport import AsyncTransport
+from gpuyard.vendors.novita.core import Call, an_object, get
+from gpuyard.vendors.novita.wire.catalogue import (
+    Cluster,
+    CPUProduct,
+    GPUProduct,
+    ListClustersResponse,
+    ListCPUProductsResponse,
+    ListGPUProductsResponse,
+)
+
+
+class AsyncClusters:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._send = transport.send
+
+    async def list(self) -> list[Cluster]:
+        return await self._send(get("/clusters", lambda said: ListClustersResponse.around(said, "data").data))
+
+
+class AsyncProducts:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._send = transport.send
+
+    async def list_cpu(self, *, cluster_id: str | None = None, product_name: str | None = None) -> list[CPUProduct]:
+        return await self._send(
+            get(
+                "/cpu/products",
+                lambda said: ListCPUProductsResponse.around(said, "data").data,
+                clusterId=cluster_id,
+                productName=product_name,
+            )
+        )
+
+    async def list(
+        self,
+        *,
+        cluster_id: str | None = None,
+        gpu_num: int | None = None,
+        product_name: str | None = None,
+        billing_method: str | None = None,
+        min_cpu_per_gpu: int | None = None,
+        min_memory_per_gpu: int | None = None,
+        min_rootfs_size: int | None = None,
+    ) -> list[GPUProduct]:
+        """GPU products. `product_name` is fuzzy; without `billing_method` the cloud may mean on demand only."""
+        return await self._send(
+            get(
+                "/products",
+                lambda said: ListGPUProductsResponse.around(said, "data").data,
+                clusterId=cluster_id,
+                gpuNum=gpu_num,
+                productName=product_name,
+                billingMethod=billing_method,
+                minCpuPerGpu=min_cpu_per_gpu,
+                minMemoryPerGpu=min_memory_per_gpu,
+                minRootFSSize=min_rootfs_size,
+            )
+        )
+
+
+class AsyncMetrics:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._send = transport.send
+
+    async def get(
+        self,
+        instance_id: str,
+        *,
+        start_time: int | None = None,
+        end_time: int | None = None,
+        interval: int | None = None,
+    ) -> dict[str, Any]:
+        """Percentages over time, as the API answers them. Times are Unix seconds; the interval is in seconds, 15 at least.
+
+        The documented path is not under the one of all other operations.
+        """
+        query = {"instanceId": instance_id, "startTime": start_time, "endTime": end_time, "interval": interval}
+        return await self._send(Call("GET", "/openapi/v1/metrics/gpu/instance", an_object, query=query))

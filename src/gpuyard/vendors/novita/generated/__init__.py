@@ -1,0 +1,1 @@
+"""Where programs written for the published SDK look for its models."""
