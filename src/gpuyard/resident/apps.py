@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -23,12 +23,11 @@ from starlette.websockets import WebSocket
 from gpuyard.resident import execution_tree, jupyterlab
 from gpuyard.resident.body import parsed
 from gpuyard.resident.child import Child
+from gpuyard.resident.core import Resident
 from gpuyard.resident.errors import Refusal, not_found, wrong_field
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.paths import Places
 from gpuyard.resident.proxy import Proxy, Target, not_ready
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _GRACE_SECONDS = 5.0
@@ -59,8 +58,8 @@ class Plan:
 
 
 def routes(resident: Resident) -> list[BaseRoute]:
-    apps = Apps(resident)
-    proxy = Proxy(resident.touch)
+    apps = Apps(resident.instance)
+    proxy = Proxy(resident.instance.touch)
     resident.on_shutdown(apps.close)
     resident.on_shutdown(proxy.close)
 
@@ -143,8 +142,8 @@ class App:
 
 
 class Apps:
-    def __init__(self, resident: Resident) -> None:
-        self._resident = resident
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._apps: dict[str, App] = {}
 
     def known(self) -> list[App]:
@@ -159,15 +158,15 @@ class Apps:
         """The application, and whether it was started just now. One that lives is left as it is."""
         if name in self._apps and self._apps[name].state != "dead":
             return self._apps[name], False
-        places = Places.of(self._resident.residence)
+        places = Places.of(self._instance.residence)
         plan = self._plan(name, wanted, places)
-        log = self._resident.residence.state / "apps" / f"{name}.log"
-        env = {**self._resident.environment(), **wanted.env}
+        log = self._instance.residence.state / "apps" / f"{name}.log"
+        env = {**self._instance.environment(), **wanted.env}
         try:
             app = App(name, plan, env, places.workspace, log)
         except OSError as error:
             raise wrong_field("argv", f"{plan.argv[0]!r} cannot be started: {error}") from error
-        self._resident.touch()
+        self._instance.touch()
         self._apps[name] = app
         return app, True
 
@@ -189,11 +188,11 @@ class Apps:
             raise wrong_field(missing, text)
         socket = self._socket(name, places)
         Path(socket).unlink(missing_ok=True)
-        argv, env = jupyterlab.command(self._resident.residence, socket, wanted.base_url)
+        argv, env = jupyterlab.command(self._instance.residence, socket, wanted.base_url)
         return Plan(argv, Target(socket=socket), env)
 
     def _socket(self, name: str, places: Places) -> str:
-        path = self._resident.residence.state / "apps" / f"{name}.sock"
+        path = self._instance.residence.state / "apps" / f"{name}.sock"
         if len(bytes(path)) <= _SOCKET_PATH_LIMIT:
             return str(path)
         beside = places.tmp if len(bytes(places.tmp)) <= _SOCKET_PATH_LIMIT // 2 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING
 
 import anyio.from_thread
 from starlette.concurrency import run_in_threadpool
@@ -11,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from gpuyard.resident.core import Resident
 from gpuyard.resident.errors import Refusal
 from gpuyard.resident.files import flag, path_in, swallow
 from gpuyard.resident.paths import Places
@@ -18,12 +18,9 @@ from gpuyard.resident.tarring import gathered, gzipped, tar_of
 from gpuyard.resident.untarring import unpack
 from gpuyard.resident.uploads import disk
 
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
-
 
 def routes(resident: Resident) -> list[BaseRoute]:
-    places = Places.of(resident.residence)
+    places = Places.of(resident.instance.residence)
 
     async def download(request: Request) -> Response:
         spot = await run_in_threadpool(places.locate, path_in(request, "/archive/"))
@@ -32,14 +29,14 @@ def routes(resident: Resident) -> list[BaseRoute]:
         gzip = flag(request, "gzip")
         packed = gathered(gzipped(pieces) if gzip else pieces)
         media_type = "application/gzip" if gzip else "application/x-tar"
-        return StreamingResponse(_in_thread(packed, resident.touch), media_type=media_type)
+        return StreamingResponse(_in_thread(packed, resident.instance.touch), media_type=media_type)
 
     async def upload(request: Request) -> Response:
         body = request.stream()
         try:
             spot = await run_in_threadpool(places.locate, path_in(request, "/archive/"))
             with disk(spot.shown):
-                done = await run_in_threadpool(unpack, _Incoming(body, resident.touch), spot)
+                done = await run_in_threadpool(unpack, _Incoming(body, resident.instance.touch), spot)
         except Refusal:
             await swallow(request, body)
             raise

@@ -8,14 +8,11 @@ import shutil
 import signal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gpuyard.resident import execution_tree
 from gpuyard.resident.child import Child, Outlet
-from gpuyard.resident.executions import TIMED_OUT, Ending, Execution, SignalName
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
+from gpuyard.resident.execution import TIMED_OUT, Ending, Execution, SignalName
+from gpuyard.resident.instance import Instance
 
 SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
 
@@ -31,8 +28,8 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 class ProcessRun:
     """One process in a session of its own. A program it leaves behind in the background lives on, unheard."""
 
-    def __init__(self, resident: Resident, execution: Execution) -> None:
-        self._resident = resident
+    def __init__(self, instance: Instance, execution: Execution) -> None:
+        self._instance = instance
         self._execution = execution
         self._child: Child | None = None
         self._started = asyncio.Event()
@@ -82,9 +79,9 @@ class ProcessRun:
 
     def _spawn(self, stdout: Outlet, stderr: Outlet) -> Child:
         request = self._execution.request
-        env = self._resident.environment() | request.env
+        env = self._instance.environment() | request.env
         env[execution_tree.EXECUTION_MARK] = self._execution.id
-        cwd = self._resident.directory(request.cwd)
+        cwd = self._instance.directory(request.cwd)
         argv = [*self._argv()]
         found = argv[0] if "/" in argv[0] else shutil.which(argv[0], path=env.get("PATH"))
         if found is None:
@@ -103,7 +100,7 @@ class ProcessRun:
             return ["bash", str(script)]
         program = directory / "program.py"
         program.write_text(request.code)
-        return [str(self._resident.python), str(Path(__file__).with_name("program_main.py")), str(program)]
+        return [str(self._instance.python), str(Path(__file__).with_name("program_main.py")), str(program)]
 
     def _could_not_start(self, error: OSError) -> Ending:
         name = error.filename if isinstance(error.filename, str) else self._execution.request.kind

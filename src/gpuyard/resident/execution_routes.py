@@ -47,7 +47,7 @@ def routes(resident: Resident) -> list[BaseRoute]:
     async def stdin(request: Request) -> Response:
         execution = resident.executions.get(request.path_params["id"])
         data = await bounded(request)
-        resident.touch()
+        resident.instance.touch()
         if execution.run is None or not await execution.run.feed(data, eof=flag(request, "eof")):
             raise wrong_state(f"the standard input of execution {execution.id} is closed")
         return Response(status_code=204)

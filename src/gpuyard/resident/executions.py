@@ -3,110 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import shutil
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
 
 import psutil
 
 from gpuyard.resident import execution_tree
 from gpuyard.resident.errors import not_found, of_disk, wrong_field, wrong_state
+from gpuyard.resident.execution import Ending, Execution, Run
+from gpuyard.resident.execution_process import ProcessRun
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.journal import Journal, Reserve, repair
+from gpuyard.resident.kernel_run import KernelRun
+from gpuyard.resident.kernels import Kernels
 from gpuyard.resident.names import EXECUTION_ID, EXECUTION_ID_RULE, KERNEL_ID, KERNEL_ID_RULE
-from gpuyard.resident.wire import ExecutionRequest, ExecutionView
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
+from gpuyard.resident.wire import ExecutionRequest
 
 log = logging.getLogger("gpuyard.resident")
-
-SignalName = Literal["INT", "TERM", "KILL"]
 
 RESIDENT_RESTARTED = 255
 """The exit code of an execution whose end nobody saw."""
 
 
-TIMED_OUT = 124
-"""The exit code of an execution that ran out of time, as of `timeout(1)`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    code: int
-    reason: str = ""
-    result: str | None = None
-
-
-class Run(Protocol):
-    """How one kind of execution is carried out."""
-
-    async def run(self) -> Ending:
-        """Called once. All output is in the journal when it returns."""
-
-    async def signal(self, name: SignalName) -> None: ...
-
-    def give_up(self) -> None:
-        """The instance is going: however it ends now, it was cancelled."""
-
-    async def feed(self, data: bytes, *, eof: bool) -> bool:
-        """False when its standard input is closed."""
-
-
-class Execution:
-    """One execution and what is known of it; `run` is there while it runs."""
-
-    def __init__(
-        self, id: str, request: ExecutionRequest, started_at: float, directory: Path, journal: Journal
-    ) -> None:
-        self.id = id
-        self.request = request
-        self.started_at = started_at
-        self.directory = directory
-        self.journal = journal
-        self.ended_at: float | None = None
-        self.ending: Ending | None = None
-        self.run: Run | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.ending is not None
-
-    def view(self) -> ExecutionView:
-        ending = self.ending
-        return ExecutionView(
-            id=self.id,
-            kind=self.request.kind,
-            state="ended" if ending else "running",
-            started_at=self.started_at,
-            ended_at=self.ended_at,
-            exit_code=ending.code if ending else None,
-            reason=ending.reason if ending else "",
-            result=ending.result if ending else None,
-            journal_bytes=self.journal.size,
-        )
-
-    def end(self, ending: Ending) -> None:
-        """Write the end down: the view first, so that whoever sees the `exit` record finds the result as well."""
-        self.ending, self.ended_at, self.run = ending, time.time(), None
-        if ending.result is not None:
-            with contextlib.suppress(OSError):  # a full disk must not keep it from ending
-                (self.directory / "result.json").write_text(json.dumps(ending.result))
-        self.journal.end(ending.code, ending.reason)
-        self.journal.close()
-
-
 class Executions:
     """All executions of this instance, of this run of the resident and of earlier ones."""
 
-    def __init__(self, resident: Resident) -> None:
-        self._resident = resident
-        self._home = resident.residence.state / "executions"
+    def __init__(self, instance: Instance, kernels: Kernels) -> None:
+        self._instance = instance
+        self._kernels = kernels
+        self._home = instance.residence.state / "executions"
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._all: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +61,7 @@ class Executions:
             return self._all[id], False
         if not EXECUTION_ID.fullmatch(id):
             raise wrong_field("id", f"id: {id!r} is not {EXECUTION_ID_RULE}")
-        if self._resident.ending.is_set():
+        if self._instance.ending.is_set():
             raise wrong_state("the instance is shutting down")
         self._check(request)
         execution = self._write_down(id, request)
@@ -176,20 +105,16 @@ class Executions:
             raise wrong_field("argv" if request.argv else "env", "a NUL character cannot be passed to a program")
         if any("=" in name or not name for name in request.env):
             raise wrong_field("env", "a variable's name is not empty and has no `=`")
-        if request.cwd is not None and not self._resident.directory(request.cwd).is_dir():
+        if request.cwd is not None and not self._instance.directory(request.cwd).is_dir():
             raise wrong_field("cwd", f"cwd: {request.cwd!r} is not a directory of the instance")
 
     def _run_for(self, execution: Execution) -> Run:
         if execution.request.kind == "python" and not execution.request.detached:
-            from gpuyard.resident.kernel_run import KernelRun
-
-            return KernelRun(self._resident, execution)
-        from gpuyard.resident.execution_process import ProcessRun
-
-        return ProcessRun(self._resident, execution)
+            return KernelRun(self._instance, self._kernels, execution)
+        return ProcessRun(self._instance, execution)
 
     async def _carry_out(self, execution: Execution, run: Run) -> None:
-        self._resident.touch()
+        self._instance.touch()
         try:
             ending = await run.run()
         except Exception as error:
@@ -197,7 +122,7 @@ class Executions:
             execution.journal.text("stderr", f"gpuyard: {type(error).__name__}: {error}\n")
             ending = Ending(1)
         execution.end(ending)
-        self._resident.touch()
+        self._instance.touch()
 
     # what stays on disk
 
@@ -220,7 +145,7 @@ class Executions:
 
     def _journal(self, directory: Path) -> Journal:
         return Journal(
-            directory / "journal.ndjson", self._resident.residence.journal_limit_bytes, reserve=self._reserve
+            directory / "journal.ndjson", self._instance.residence.journal_limit_bytes, reserve=self._reserve
         )
 
     def _take_up(self) -> None:

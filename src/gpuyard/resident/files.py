@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from starlette.concurrency import run_in_threadpool
@@ -20,14 +20,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from gpuyard.resident.core import Resident
 from gpuyard.resident.errors import Refusal, malformed, wrong_field, wrong_state
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.moves import move
 from gpuyard.resident.paths import Places, Spot
 from gpuyard.resident.ranges import Span, Unsatisfiable, asked_span, range_applies, sent_span, unchanged
 from gpuyard.resident.uploads import DRAFT, Uploads, disk
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
 
 LISTED = 10_000
 """Entries of a directory that one answer shows."""
@@ -44,7 +43,7 @@ _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlin
 
 
 def routes(resident: Resident) -> list[BaseRoute]:
-    files = _Files(resident)
+    files = _Files(resident.instance)
     methods = {"GET": files.get, "HEAD": files.head, "PUT": files.put, "DELETE": files.delete, "POST": files.post}
 
     async def dispatch(request: Request) -> Response:
@@ -106,10 +105,10 @@ class _Opened:
 
 
 class _Files:
-    def __init__(self, resident: Resident) -> None:
-        self._touch = resident.touch
-        self._places = Places.of(resident.residence)
-        self._uploads = Uploads(resident.residence.state, resident.touch)
+    def __init__(self, instance: Instance) -> None:
+        self._touch = instance.touch
+        self._places = Places.of(instance.residence)
+        self._uploads = Uploads(instance.residence.state, instance.touch)
 
     def _spot(self, request: Request, *, follow: bool = True) -> Spot:
         return self._places.locate(path_in(request, "/files/"), follow=follow)

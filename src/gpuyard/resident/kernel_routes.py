@@ -30,7 +30,7 @@ def routes(resident: Resident) -> list[BaseRoute]:
         wanted = await parsed(request, NewKernel, empty=b"{}")
         kernel, fresh = resident.kernels.obtain(wanted.id, wanted.env)
         if fresh:
-            resident.touch()
+            resident.instance.touch()
             resident.kernels.soon(kernel.process())
         view = kernel.view() | ({"state": "starting"} if fresh else {})
         return JSONResponse(view, status_code=201 if fresh else 200)

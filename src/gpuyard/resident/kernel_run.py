@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuyard.resident import kernel_records
-from gpuyard.resident.executions import TIMED_OUT, Ending, Execution, SignalName
+from gpuyard.resident.execution import TIMED_OUT, Ending, Execution, SignalName
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.kernel_process import KernelDied, KernelProcess
-from gpuyard.resident.kernels import Kernel
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
+from gpuyard.resident.kernels import Kernel, Kernels
 
 INTERRUPT_GRACE_SECONDS = 2.0
 """How long a cell that ran out of time may take over its KeyboardInterrupt before the kernel is restarted."""
@@ -24,8 +22,9 @@ _END_OF_INPUT = "\x04"
 class KernelRun:
     """Waits for its turn in the kernel, then runs there. Cancelled while it waits, it never runs."""
 
-    def __init__(self, resident: Resident, execution: Execution) -> None:
-        self._resident = resident
+    def __init__(self, instance: Instance, kernels: Kernels, execution: Execution) -> None:
+        self._instance = instance
+        self._kernels = kernels
         self._execution = execution
         self._kernel: Kernel | None = None
         self._process: KernelProcess | None = None
@@ -54,9 +53,9 @@ class KernelRun:
         if self._kernel is None:
             self._cancelled.set()
         elif name == "INT":
-            self._resident.kernels.soon(self._interrupt())
+            self._kernels.soon(self._interrupt())
         else:
-            self._resident.kernels.soon(self._kernel.restart())
+            self._kernels.soon(self._kernel.restart())
 
     def give_up(self) -> None:
         self._asked_to_end = self._asked_to_end or "cancelled"
@@ -75,7 +74,7 @@ class KernelRun:
         cancelled = asyncio.create_task(self._cancelled.wait())
         try:
             while True:
-                kernel, _ = self._resident.kernels.obtain(self._execution.request.kernel)
+                kernel, _ = self._kernels.obtain(self._execution.request.kernel)
                 mine = asyncio.create_task(kernel.turn.acquire())
                 await asyncio.wait({mine, cancelled}, return_when=asyncio.FIRST_COMPLETED)
                 if not mine.done():
@@ -99,7 +98,7 @@ class KernelRun:
             if self._asked_to_end:
                 return Ending(130, self._asked_to_end)
             if own_place:
-                cwd = self._resident.directory(request.cwd) if request.cwd is not None else None
+                cwd = self._instance.directory(request.cwd) if request.cwd is not None else None
                 await kernel.prepare_for(process, request.env, cwd)
             kernel.executions += 1
             reply = await self._timed(process)
@@ -123,7 +122,7 @@ class KernelRun:
             process.interrupt()
             await asyncio.wait({cell}, timeout=INTERRUPT_GRACE_SECONDS)
         if not cell.done() and self._kernel is not None:
-            self._resident.kernels.soon(self._kernel.restart())
+            self._kernels.soon(self._kernel.restart())
         return await cell
 
     async def _interrupt(self) -> None:

@@ -9,16 +9,14 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from gpuyard.resident import kernel_records
 from gpuyard.resident.errors import not_found, wrong_field, wrong_state
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.journal import Journal, repair
 from gpuyard.resident.kernel_process import KernelDied, KernelProcess
 from gpuyard.resident.names import KERNEL_ID, KERNEL_ID_RULE
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
 
 log = logging.getLogger("gpuyard.resident")
 
@@ -32,14 +30,14 @@ _SIDE = '__import__("gpuyard_kernel")'
 class Kernel:
     """A named place for a kernel process. Its journal goes on when the process is replaced."""
 
-    def __init__(self, resident: Resident, id: str, env: Mapping[str, str], place: Path) -> None:
+    def __init__(self, instance: Instance, id: str, env: Mapping[str, str], place: Path) -> None:
         self.id = id
         self.turn = asyncio.Lock()
         """Held by the execution that runs; asyncio's locks are first come, first served."""
         self.started_at = time.time()
         self.executions = 0
         self.removed = False
-        self._resident = resident
+        self._instance = instance
         self._env = env
         self._place = place
         self._process: KernelProcess | None = None
@@ -47,7 +45,7 @@ class Kernel:
         self._has: dict[str, str] = {}
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         repair(place / "journal.ndjson")
-        self.journal = Journal(place / "journal.ndjson", resident.residence.journal_limit_bytes)
+        self.journal = Journal(place / "journal.ndjson", instance.residence.journal_limit_bytes)
 
     @property
     def state(self) -> State:
@@ -68,7 +66,7 @@ class Kernel:
     async def process(self) -> KernelProcess:
         """The living process with the environment of now, started if there is none. Raises KernelDied, OSError."""
         async with self._starting:
-            wanted = {**self._resident.environment(), **self._env}
+            wanted = {**self._instance.environment(), **self._env}
             if self._process is None or not self._process.alive:
                 await self._end_process()
                 self._process = await self._start(wanted)
@@ -96,7 +94,7 @@ class Kernel:
 
     async def restart(self) -> None:
         await self.kill()
-        if self.removed or self._resident.ending.is_set():
+        if self.removed or self._instance.ending.is_set():
             return
         try:
             await self.process()
@@ -123,11 +121,11 @@ class Kernel:
 
     async def _start(self, env: Mapping[str, str]) -> KernelProcess:
         main = Path(__file__).with_name("kernel_main.py")
-        argv = [str(self._resident.python), str(main)]
+        argv = [str(self._instance.python), str(main)]
         self.started_at = time.time()
         own = {**env, "JPY_PARENT_PID": str(os.getpid())}  # so that it does not outlive a resident that crashed
         await asyncio.to_thread(_import_jupyter)
-        process = KernelProcess(self._place, argv, own, self._resident.directory(None))
+        process = KernelProcess(self._place, argv, own, self._instance.directory(None))
         process.other = self._late
         try:
             await process.ready()
@@ -143,9 +141,9 @@ class Kernel:
 class Kernels:
     """All kernels of this instance."""
 
-    def __init__(self, resident: Resident) -> None:
-        self._resident = resident
-        self._home = resident.residence.state / "kernels"
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._home = instance.residence.state / "kernels"
         self._all: dict[str, Kernel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -164,9 +162,9 @@ class Kernels:
             return self._all[id], False
         if not KERNEL_ID.fullmatch(id):
             raise wrong_field("id", f"id: {id!r} is not {KERNEL_ID_RULE}")
-        if self._resident.ending.is_set():
+        if self._instance.ending.is_set():
             raise wrong_state("the instance is shutting down")
-        kernel = self._all[id] = Kernel(self._resident, id, env or {}, self._home / id)
+        kernel = self._all[id] = Kernel(self._instance, id, env or {}, self._home / id)
         return kernel, True
 
     def warm_up(self) -> None:
@@ -175,7 +173,7 @@ class Kernels:
 
     async def _warm(self) -> None:
         await asyncio.sleep(_WARM_UP_SECONDS)
-        if not self._resident.ending.is_set():
+        if not self._instance.ending.is_set():
             kernel, _ = self.obtain("main")
             await kernel.process()
 

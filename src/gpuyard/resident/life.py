@@ -21,15 +21,18 @@ class Shutdown(BaseModel):
 
 def routes(resident: Resident) -> list[BaseRoute]:
     async def healthz(request: Request) -> Response:
-        assigned = resident.assignment is not None
+        assigned = resident.instance.assignment is not None
         return JSONResponse({"ok": True, "protocol": PROTOCOL, "version": __version__, "assigned": assigned})
 
     async def assign(request: Request) -> Response:
         assignment = await parsed(request, Assignment)
-        already = resident.assignment is not None and resident.assignment.instance_id == assignment.instance_id
+        already = (
+            resident.instance.assignment is not None
+            and resident.instance.assignment.instance_id == assignment.instance_id
+        )
         if not resident.config.warm and not already:
             raise wrong_state("this resident was started for its instance; only a warm one can be assigned")
-        resident.assign(assignment)
+        resident.instance.assign(assignment)
         return Response(status_code=204)
 
     async def shutdown(request: Request) -> Response:

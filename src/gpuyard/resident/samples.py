@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,12 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gpuyard.resident.cards import Cards
+from gpuyard.resident.core import Resident
 from gpuyard.resident.disk_usage import DiskUsage
 from gpuyard.resident.paths import Places
 from gpuyard.resident.usage import MB, Process, ProcessTable
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
 
 _FRESH_SECONDS = 0.5
 """Who asks more often gets the same answer: a share of time needs some time to be a share of."""
@@ -55,7 +53,7 @@ class Sampler:
         self._turn = threading.Lock()
         self._processes = ProcessTable()
         self._cards = Cards()
-        places = Places.of(resident.residence)
+        places = Places.of(resident.instance.residence)
         self._disk = DiskUsage((places.workspace, places.home))
         self._last: dict[str, Any] | None = None
 
@@ -67,13 +65,13 @@ class Sampler:
             return {**self._last, "active_at": self._resident.active_at}
 
     def _measure(self) -> dict[str, Any]:
-        assignment = self._resident.assignment
+        assignment = self._resident.instance.assignment
         limits = _Limits(assignment.vcpus, assignment.ram_gb, assignment.disk_gb) if assignment else _Limits()
         used = self._processes.measure(self._resident.process_pids())
         cores = min(limits.cores, os.cpu_count() or 1)  # promised ones that the machine has not cannot be busy
         cards = self._cards.measure(assignment.gpus if assignment else [], used, cores)
         if used.cpu_percent >= _AT_WORK_PERCENT or any(_at_work(card) for card in cards):
-            self._resident.touch()
+            self._resident.instance.touch()
         return {
             "at": time.time(),
             "gpus": cards,

@@ -41,7 +41,7 @@ async def serve(config: ResidentConfig) -> None:
     listener = listen(config.residence)
     resident = Resident(config)
     _go_when_told(resident)
-    if resident.assignment is None:
+    if resident.instance.assignment is None:
         _go_with_standard_input(resident)
     server = _Server(
         uvicorn.Config(
@@ -55,13 +55,12 @@ async def serve(config: ResidentConfig) -> None:
             ws_max_size=64 * 1024 * 1024,
         )
     )
-    resident.prepare()
-    _ = resident.executions  # what an earlier run left unfinished ends now, not when somebody first asks
+    resident.instance.prepare()
     sweeping = asyncio.create_task(sweep_for_ever())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    if resident.assignment is None:
+    if resident.instance.assignment is None:
         resident.kernels.warm_up()
-    leaving = asyncio.create_task(resident.ending.wait())
+    leaving = asyncio.create_task(resident.instance.ending.wait())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     resident.leave()
     await resident.close()
@@ -139,7 +138,7 @@ def _go_with_standard_input(resident: Resident) -> None:
             loop.call_soon_threadsafe(closed)
 
     def closed() -> None:
-        if resident.assignment is None:
+        if resident.instance.assignment is None:
             resident.leave()
 
     threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -9,7 +9,7 @@ import re
 import signal
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,12 +17,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gpuyard.resident import execution_tree
+from gpuyard.resident.core import Resident
 from gpuyard.resident.errors import not_found, wrong_state
+from gpuyard.resident.instance import Instance
 from gpuyard.resident.paths import Places
 from gpuyard.resident.pty_process import PtyProcess
-
-if TYPE_CHECKING:
-    from gpuyard.resident.core import Resident
 
 REPLAYED = 64 * 1024
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,7 +35,7 @@ _SIZES = range(1, 1001)
 
 
 def routes(resident: Resident) -> list[BaseRoute]:
-    terminals = Terminals(resident)
+    terminals = Terminals(resident.instance)
     resident.on_shutdown(terminals.close)
 
     async def listing(request: Request) -> Response:
@@ -97,15 +96,15 @@ class _Viewer:
 class Terminal:
     """One shell, its last output, and who looks at it."""
 
-    def __init__(self, resident: Resident, name: str, size: tuple[int, int]) -> None:
+    def __init__(self, instance: Instance, name: str, size: tuple[int, int]) -> None:
         self.name = name
         self.size = size
         self.started_at = time.time()
-        self._touch = resident.touch
+        self._touch = instance.touch
         self._viewers: set[_Viewer] = set()
         self._replay = bytearray()
-        environment = {**resident.environment(), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        workspace = Places.of(resident.residence).workspace
+        environment = {**instance.environment(), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        workspace = Places.of(instance.residence).workspace
         self._mark = f"terminal-{name}-{self.started_at}"
         environment[execution_tree.EXECUTION_MARK] = self._mark
         self._shell = PtyProcess(["bash", "-l"], env=environment, cwd=workspace, size=size, sink=self._came)
@@ -180,8 +179,8 @@ class Terminal:
 
 
 class Terminals:
-    def __init__(self, resident: Resident) -> None:
-        self._resident = resident
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._terminals: dict[str, Terminal] = {}
 
     def running(self) -> list[Terminal]:
@@ -229,7 +228,7 @@ class Terminals:
             return terminal
         if not _NAME.fullmatch(name) or len(self._terminals) >= _MOST:
             return None
-        terminal = Terminal(self._resident, name, size or (80, 24))
+        terminal = Terminal(self._instance, name, size or (80, 24))
         self._terminals[name] = terminal
         terminal.ended.add_done_callback(lambda _: self._terminals.pop(name, None))
         return terminal
