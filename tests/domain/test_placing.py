@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuyard.domain.ids import InstanceId
+from gpuyard.domain.ids import AccountId, InstanceId
 from gpuyard.domain.instances import GpuRequest, InstanceSpec, Placement
 from gpuyard.domain.offers import Offer, Pool, cheapest_first, free_counts
 from gpuyard.domain.placing import HOPELESS, WaitCode, Waiting, grantable, place
@@ -140,6 +141,24 @@ def test_nobody_behind_takes_what_somebody_passed_over_ahead_could_use(
 
 
 @given(yards(), lines())
+def test_nobody_waits_for_somebody_ahead_who_could_not_use_the_same(
+    yard: tuple[list[Offer], dict[Pool, int]], line: list[Waiting]
+) -> None:
+    offers, in_use = yard
+    result = place(line, offers, in_use)
+    everything = {offer.pool: 10**6 for offer in offers}
+
+    def usable(entry: Waiting) -> set[Pool]:
+        return {pool for way in could_use(entry, offers, everything) for pool in way}
+
+    for position, entry in enumerate(line):
+        reason = result.reasons.get(entry.instance_id)
+        if reason is not None and reason.code is WaitCode.BEHIND_OTHERS:
+            passed = [other for other in line[:position] if other.instance_id in result.reasons]
+            assert any(usable(other) & usable(entry) for other in passed)
+
+
+@given(yards(), lines())
 def test_the_first_in_line_is_served_whenever_it_can_be(
     yard: tuple[list[Offer], dict[Pool, int]], line: list[Waiting]
 ) -> None:
@@ -221,6 +240,30 @@ def test_one_that_can_never_be_served_keeps_nothing_from_those_behind() -> None:
 
     assert [one.instance_id for one in result.placed] == ["small"]
     assert result.reasons[InstanceId("dreamer")].code in HOPELESS
+
+
+def test_who_cannot_pay_keeps_nothing_from_those_behind() -> None:
+    poor, rich = (replace(in_line(who), payer=AccountId(who)) for who in ("poor", "rich"))
+    offers = [an_offer(total=1, price=100)]
+
+    result = place([poor, rich], offers, {}, {AccountId("poor"): 99, AccountId("rich"): 100})
+
+    assert [one.instance_id for one in result.placed] == ["rich"]
+    assert result.reasons[InstanceId("poor")].code is WaitCode.BALANCE
+
+
+def test_what_an_account_sets_aside_for_one_it_cannot_set_aside_for_the_next() -> None:
+    line = [replace(in_line(f"i-{n}"), payer=AccountId("a")) for n in range(3)]
+
+    result = place(line, [an_offer(total=3, price=100)], {}, {AccountId("a"): 250})
+
+    assert [one.instance_id for one in result.placed] == ["i-0", "i-1"]
+
+
+def test_a_full_pool_gives_nothing_now_and_is_still_worth_waiting_for() -> None:
+    result = place([in_line("i")], [replace(an_offer(total=2), full=True)], {})
+
+    assert result.reasons[InstanceId("i")].code is WaitCode.NO_CAPACITY
 
 
 @pytest.mark.parametrize(

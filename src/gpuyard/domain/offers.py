@@ -38,6 +38,8 @@ class Offer:
     disk_gb_max: int = 16384
     images: frozenset[str] | None = None
     """The images this pool can start; None for any (a container registry decides)."""
+    full: bool = False
+    """It refused an order for want of room a moment ago: whatever it says, nothing is promised from it now."""
 
     @property
     def pool(self) -> Pool:
@@ -54,10 +56,13 @@ def free_counts(offers: Iterable[Offer], in_use: Mapping[Pool, int]) -> dict[Poo
     An owned pool is counted by us (total minus every promise, whether or not the machine is up yet);
     for a cloud only its own word counts, and its refusal is an answer we are ready for.
     """
-    return {
-        offer.pool: max(offer.available if offer.total is None else offer.total - in_use.get(offer.pool, 0), 0)
-        for offer in offers
-    }
+    return {offer.pool: _free(offer, in_use.get(offer.pool, 0)) for offer in offers}
+
+
+def _free(offer: Offer, in_use: int) -> int:
+    if offer.full:
+        return 0
+    return max(offer.available if offer.total is None else offer.total - in_use, 0)
 
 
 def cheapest_first(offers: Iterable[Offer]) -> Sequence[Offer]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gpuyard.domain.ids import InstanceId
-from gpuyard.domain.instances import GpuRequest, InstanceSpec, Placement
+from gpuyard.domain.ids import AccountId, InstanceId
+from gpuyard.domain.instances import GpuRequest, InstanceSpec, Limits, Placement
+from gpuyard.domain.ledger import hold_amount
 from gpuyard.domain.offers import Offer, Pool, cheapest_first, free_counts
 
 
@@ -20,6 +21,8 @@ class WaitCode(StrEnum):
     UNKNOWN_IMAGE = "unknown_image"
     NEVER = "never"
     """No provider of this yard has such a GPU."""
+    BALANCE = "balance"
+    """Its account cannot set aside what it would cost."""
 
 
 HOPELESS = frozenset({WaitCode.PRICE, WaitCode.PLACEMENT, WaitCode.TOO_LARGE, WaitCode.UNKNOWN_IMAGE, WaitCode.NEVER})
@@ -28,12 +31,14 @@ HOPELESS = frozenset({WaitCode.PRICE, WaitCode.PLACEMENT, WaitCode.TOO_LARGE, Wa
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One instance in line. `pinned` is where its disk is."""
+    """One instance in line. `pinned` is where its disk is. Whose `payer` is None can pay for anything."""
 
     instance_id: InstanceId
     spec: InstanceSpec
     placement: Placement = Placement()
     pinned: tuple[str, str] | None = None
+    payer: AccountId | None = None
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +63,42 @@ class Placements:
     reasons: Mapping[InstanceId, WaitReason]
 
 
-def place(waiting: Iterable[Waiting], offers: Sequence[Offer], in_use: Mapping[Pool, int]) -> Placements:
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """Not now. `keeps` is what it could use and is therefore kept for it."""
+
+    reason: WaitReason
+    keeps: frozenset[Pool] = frozenset()
+
+
+def place(
+    waiting: Iterable[Waiting],
+    offers: Sequence[Offer],
+    in_use: Mapping[Pool, int],
+    funds: Mapping[AccountId, int] | None = None,
+) -> Placements:
     """Serve the line in the order given; whoever is passed over keeps what they wait for from those behind.
 
-    An instance may overtake an earlier one only where it takes nothing the earlier one could use.
+    An instance may overtake an earlier one only where it takes nothing the earlier one could use; who cannot pay could
+    use nothing. `funds` is what accounts may still set aside, those without a limit left out.
     """
+    purse = dict(funds or {})
     free = free_counts(offers, in_use)
     sites = _sites(offers)
     kept_for_earlier: set[Pool] = set()
     placed: list[Placed] = []
     reasons: dict[InstanceId, WaitReason] = {}
     for entry in waiting:
-        outcome = _place_one(entry, sites, free, kept_for_earlier)
-        if isinstance(outcome, Placed):
-            placed.append(outcome)
-            for pool, count in outcome.pools.items():
-                free[pool] -= count
+        outcome = _place_one(entry, sites, free, kept_for_earlier, purse)
+        if isinstance(outcome, _Passed):
+            reasons[entry.instance_id] = outcome.reason
+            kept_for_earlier |= outcome.keeps
             continue
-        reasons[entry.instance_id] = outcome
-        if outcome.code not in HOPELESS:
-            kept_for_earlier.update(_usable_pools(entry, sites))
+        placed.append(outcome)
+        for pool, count in outcome.pools.items():
+            free[pool] -= count
+        if entry.payer is not None and entry.payer in purse:
+            purse[entry.payer] -= hold_amount(outcome.price_per_hour_micro, entry.limits)
     return Placements(placed, reasons)
 
 
@@ -113,34 +134,45 @@ def _sites(offers: Iterable[Offer]) -> dict[tuple[str, str], dict[str, Offer]]:
 
 
 def _place_one(
-    entry: Waiting, sites: Mapping[tuple[str, str], Site], free: Mapping[Pool, int], kept: set[Pool]
-) -> Placed | WaitReason:
+    entry: Waiting,
+    sites: Mapping[tuple[str, str], Site],
+    free: Mapping[Pool, int],
+    kept: set[Pool],
+    purse: Mapping[AccountId, int],
+) -> Placed | _Passed:
     demand = entry.spec.demand()
     wanted = ", ".join(f"{count}× {gpu}" for gpu, count in demand.items())
     candidates = {where: site for where, site in sites.items() if all(gpu in site for gpu in demand)}
     if not candidates:
-        return WaitReason(WaitCode.NEVER, f"no provider of this yard has {wanted} in one place")
+        return _passed(WaitCode.NEVER, f"no provider of this yard has {wanted} in one place")
     allowed = {
         where: site
         for where, site in candidates.items()
         if _allowed(site, entry.placement) and (entry.pinned is None or entry.pinned == where)
     }
     if not allowed:
-        return WaitReason(WaitCode.PLACEMENT, f"{wanted} exists, but not where this instance may go")
+        return _passed(WaitCode.PLACEMENT, f"{wanted} exists, but not where this instance may go")
     fitting = {where: site for where, site in allowed.items() if _fits(entry.spec, [site[gpu] for gpu in demand])}
     if not fitting:
         images = [site[gpu].images for site in allowed.values() for gpu in demand]
         if all(known is not None and entry.spec.image not in known for known in images):
             names = ", ".join(sorted(frozenset().union(*(known or () for known in images))))
-            return WaitReason(WaitCode.UNKNOWN_IMAGE, f"no image {entry.spec.image!r} here; there is: {names}")
-        return WaitReason(WaitCode.TOO_LARGE, f"no place gives {wanted} with that much CPU, memory, disk or GPUs")
+            return _passed(WaitCode.UNKNOWN_IMAGE, f"no image {entry.spec.image!r} here; there is: {names}")
+        return _passed(WaitCode.TOO_LARGE, f"no place gives {wanted} with that much CPU, memory, disk or GPUs")
 
     ceiling = entry.placement.max_price_per_hour_micro
     priced = {where: _price(site, demand) for where, site in fitting.items()}
     affordable = [where for where in fitting if ceiling is None or priced[where] <= ceiling]
     if not affordable:
-        return WaitReason(WaitCode.PRICE, f"{wanted} costs more per hour than the ceiling set for it")
+        return _passed(WaitCode.PRICE, f"{wanted} costs more per hour than the ceiling set for it")
 
+    most = purse.get(entry.payer) if entry.payer is not None else None
+    if most is not None:
+        affordable = [where for where in affordable if hold_amount(priced[where], entry.limits) <= most]
+    if not affordable:
+        return _passed(WaitCode.BALANCE, f"the account cannot set aside the money for {wanted}: add credit")
+
+    keeps = frozenset(fitting[where][gpu].pool for where in affordable for gpu in demand)
     behind = False
     for where in sorted(affordable, key=lambda w: (priced[w], w)):
         pools = {fitting[where][gpu].pool: count for gpu, count in demand.items()}
@@ -152,16 +184,12 @@ def _place_one(
         offers = [fitting[where][gpu] for gpu in demand]
         return Placed(entry.instance_id, *where, priced[where], any(offer.simulated for offer in offers), pools)
     if behind:
-        return WaitReason(WaitCode.BEHIND_OTHERS, f"{wanted} is free, but kept for an instance ahead in line")
-    return WaitReason(WaitCode.NO_CAPACITY, f"{wanted} is not free now")
+        return _passed(WaitCode.BEHIND_OTHERS, f"{wanted} is free, but kept for an instance ahead in line", keeps)
+    return _passed(WaitCode.NO_CAPACITY, f"{wanted} is not free now", keeps)
 
 
-def _usable_pools(entry: Waiting, sites: Mapping[tuple[str, str], Site]) -> Iterable[Pool]:
-    demand = entry.spec.demand()
-    for where, site in sites.items():
-        reachable = _allowed(site, entry.placement) and entry.pinned in (None, where)
-        if reachable and all(gpu in site for gpu in demand):
-            yield from (site[gpu].pool for gpu in demand)
+def _passed(code: WaitCode, text: str, keeps: frozenset[Pool] = frozenset()) -> _Passed:
+    return _Passed(WaitReason(code, text), keeps)
 
 
 def _allowed(site: Site, placement: Placement) -> bool:

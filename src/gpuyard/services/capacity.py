@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from gpuyard.domain.errors import Invalid, NoCapacity, UnknownGpu, UnknownImage
 from gpuyard.domain.gpus import CPU
+from gpuyard.domain.ids import AccountId
 from gpuyard.domain.instances import GpuRequest, Instance, InstanceSpec
-from gpuyard.domain.offers import Offer, free_counts
+from gpuyard.domain.offers import Offer, Pool, free_counts
 from gpuyard.domain.placing import HOPELESS, Placed, WaitCode, Waiting, WaitReason, grantable, place
 from gpuyard.ports.store import Tx
+from gpuyard.services.meters import purses
 from gpuyard.services.yard import Yard
 
 
@@ -33,7 +34,7 @@ def waiting_entry(instance: Instance) -> Waiting:
     pinned = None
     if instance.has_disk and instance.provider is not None and instance.region is not None:
         pinned = (instance.provider, instance.region)
-    return Waiting(instance.id, instance.spec, instance.placement, pinned)
+    return Waiting(instance.id, instance.spec, instance.placement, pinned, instance.account_id, instance.limits)
 
 
 def decide(
@@ -56,20 +57,17 @@ def decide(
             _refuse_hopeless(alone, instance.spec, offers)
         return WaitReason(WaitCode.BEHIND_OTHERS, "others are ahead in line"), instance.spec
     in_use = tx.allocations.in_use()
-    wanted = instance.spec.demand().keys()
-    ahead = [
-        waiting_entry(other)
-        for other in tx.instances.line()
-        if other.id != instance.id and other.priority >= instance.priority and wanted & other.spec.demand().keys()
-    ]
-    outcome = _outcome(ahead, instance, offers, in_use)
+    ahead = _Ahead(tx, instance)
+    outcome = _outcome((), instance, offers, in_use)
+    if isinstance(outcome, Placed):  # the line may be long: it is read only where there is something to keep for it
+        outcome = ahead.outcome(instance, offers, in_use)
     if isinstance(outcome, Placed):
         return outcome, instance.spec
     if allow_partial and outcome.code in (WaitCode.NO_CAPACITY, WaitCode.TOO_LARGE, WaitCode.NEVER):
         granted = grantable(instance.spec, instance.placement, offers, in_use)
         if granted:
             smaller = replace(instance.spec, gpus=granted)
-            partly = _outcome(ahead, replace(instance, spec=smaller), offers, in_use)
+            partly = ahead.outcome(replace(instance, spec=smaller), offers, in_use)
             if isinstance(partly, Placed):
                 return partly, smaller
     if outcome.code in HOPELESS:
@@ -79,8 +77,38 @@ def decide(
     return outcome, instance.spec
 
 
-def _outcome(ahead: Sequence[Waiting], instance: Instance, offers: Sequence[Offer], in_use: Any) -> Placed | WaitReason:
-    decided = place([*ahead, waiting_entry(instance)], offers, in_use)
+class _Ahead:
+    """Those who wait for any of the same GPUs and whose turn is before an instance's; read when first asked for."""
+
+    def __init__(self, tx: Tx, instance: Instance) -> None:
+        self._tx = tx
+        self._instance = instance
+        self._line: Sequence[Waiting] | None = None
+        self._funds: Mapping[AccountId, int] = {}
+
+    def outcome(self, instance: Instance, offers: Sequence[Offer], in_use: Mapping[Pool, int]) -> Placed | WaitReason:
+        if self._line is None:
+            asks = self._instance
+            wanted = asks.spec.demand().keys()
+            ahead = [
+                other
+                for other in self._tx.instances.line()
+                if other.id != asks.id and other.priority >= asks.priority and wanted & other.spec.demand().keys()
+            ]
+            self._line = [waiting_entry(other) for other in ahead]
+            self._funds = purses(self._tx, (other.account_id for other in ahead))
+        return _outcome(self._line, instance, offers, in_use, self._funds)
+
+
+def _outcome(
+    ahead: Sequence[Waiting],
+    instance: Instance,
+    offers: Sequence[Offer],
+    in_use: Mapping[Pool, int],
+    funds: Mapping[AccountId, int] | None = None,
+) -> Placed | WaitReason:
+    asks = replace(waiting_entry(instance), payer=None)  # whether it can pay is said by an error of its own
+    decided = place([*ahead, asks], offers, in_use, funds)
     for placed in decided.placed:
         if placed.instance_id == instance.id:
             return placed
@@ -115,7 +143,9 @@ def _refuse_hopeless(outcome: WaitReason, spec: InstanceSpec, offers: Sequence[O
             )
 
 
-def _no_capacity(outcome: WaitReason, spec: InstanceSpec, offers: Sequence[Offer], in_use: Any) -> NoCapacity:
+def _no_capacity(
+    outcome: WaitReason, spec: InstanceSpec, offers: Sequence[Offer], in_use: Mapping[Pool, int]
+) -> NoCapacity:
     free: dict[str, int] = {}
     for pool, count in free_counts(offers, in_use).items():
         free[pool.gpu_type] = max(free.get(pool.gpu_type, 0), count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -37,6 +37,20 @@ def funds_of(tx: Tx, account_id: AccountId, now: datetime) -> Funds | None:
     uncharged = sum(interval.cost_until(now) - interval.charged_micro for interval in running)
     left = tx.ledger.balance(account_id) + account.credit_micro - uncharged
     return Funds(left, sum(interval.price_per_hour_micro for interval in running))
+
+
+def free_to_hold(tx: Tx, account_id: AccountId) -> int | None:
+    """What may still be set aside for new instances; None without a limit."""
+    account = tx.accounts.get(account_id)
+    if account is None or account.credit_micro is None:
+        return None
+    return tx.ledger.balance(account_id) + account.credit_micro - tx.ledger.held(account_id)
+
+
+def purses(tx: Tx, account_ids: Iterable[AccountId]) -> dict[AccountId, int]:
+    """The same for several; those without a limit are left out."""
+    found = ((account_id, free_to_hold(tx, account_id)) for account_id in set(account_ids))
+    return {account_id: free for account_id, free in found if free is not None}
 
 
 def running_of(tx: Tx, account_id: AccountId, now: datetime) -> Sequence[UsageInterval]:

@@ -13,7 +13,7 @@ from gpuyard.domain.ledger import Hold, hold_amount
 from gpuyard.domain.money import show_micro
 from gpuyard.domain.placing import Placed
 from gpuyard.ports.store import Claim, Tx
-from gpuyard.services.meters import close_interval, limit_of, open_interval
+from gpuyard.services.meters import close_interval, free_to_hold, limit_of, open_interval
 
 
 class ClaimLost(Exception):
@@ -98,14 +98,12 @@ def give_back(tx: Tx, instance: Instance) -> bool:
 
 
 def _hold(tx: Tx, instance: Instance, price_per_hour_micro: int, now: datetime, currency: str) -> None:
-    account = tx.accounts.get(instance.account_id)
     amount = hold_amount(price_per_hour_micro, instance.limits)
-    if account is not None and account.credit_micro is not None:
-        free = tx.ledger.balance(account.id) + account.credit_micro - tx.ledger.held(account.id)
-        if free < amount:
-            raise InsufficientBalance(
-                f"{show_micro(amount, currency)} must be set aside and {show_micro(max(free, 0), currency)} is free",
-                hint="add credit, set a lower max_cost, or stop something",
-                details={"needed_micro": amount, "free_micro": free},
-            )
+    free = free_to_hold(tx, instance.account_id)
+    if free is not None and free < amount:
+        raise InsufficientBalance(
+            f"{show_micro(amount, currency)} must be set aside and {show_micro(max(free, 0), currency)} is free",
+            hint="add credit, set a lower max_cost, or stop something",
+            details={"needed_micro": amount, "free_micro": free},
+        )
     tx.ledger.hold(Hold(instance.id, instance.account_id, amount, now))

@@ -50,7 +50,7 @@ class OfferBook:
 
     def _refresh(self) -> None:
         self._all = tuple(
-            replace(offer, total=0, available=0) if offer.pool in self._full_until else offer
+            replace(offer, available=0, full=True) if offer.pool in self._full_until else offer
             for word in self._words.values()
             for offer in word.offers
         )
