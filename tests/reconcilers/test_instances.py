@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -304,6 +305,32 @@ async def test_a_machine_nobody_remembers_is_released() -> None:
 
         assert released == [stray]
         assert list(world.provider.machines) == [instance.id]
+
+
+async def test_a_machine_that_was_gone_and_comes_back_is_released() -> None:
+    async with World.made() as world:
+        instance = await world.running()
+        lost = world.provider.machines.pop(instance.id)
+        failed = await world.settled(instance)
+        world.provider.machines[instance.id] = lost
+
+        released = await sweep(world.yard)
+
+        assert (failed.state, released) == (S.FAILED, [instance.id])
+        assert world.provider.machines == {}
+
+
+async def test_a_provider_that_never_answers_is_one_that_does_not_answer() -> None:
+    async with World.made() as world:
+        instance = await world.create()
+        hanging = asyncio.Event()
+        world.provider.sight = lambda _: hanging.wait()  # type: ignore[method-assign,assignment,return-value]
+        reconciler = InstanceReconciler(world.yard, "this-server", answer_within=timedelta(milliseconds=20))
+
+        async with asyncio.timeout(10):
+            await reconciler.reconcile(instance.id)
+
+        assert "did not answer" in (await world.now(instance)).state_reason
 
 
 async def _claim(world: World, instance_id, holder: str = "test"):  # type: ignore[no-untyped-def]

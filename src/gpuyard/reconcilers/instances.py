@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -40,6 +42,9 @@ class InstanceReconciler:
 
     yard: Yard
     holder: str
+    answer_within: timedelta = timedelta(seconds=20)
+    """How long a provider may take for one answer: two of them well within a claim, and one that hangs must not keep
+    everybody's instances waiting."""
     failures: dict[InstanceId, int] = field(default_factory=dict)
     idle_since: dict[InstanceId, datetime] = field(default_factory=dict)
     began_at: datetime = field(init=False)
@@ -57,7 +62,7 @@ class InstanceReconciler:
         if claim is None:
             return
         bell = yard.hints.instance(instance_id)
-        hold_until = now + CLAIM_FOR / 2  # well before the claim ends, so that nothing is written on a lost one
+        hold_until = now + CLAIM_FOR / 4  # a pass that begins just before still ends well within the claim
         try:
             while yard.clock.now() < hold_until:
                 rung = bell.rung
@@ -79,12 +84,14 @@ class InstanceReconciler:
             return None
         provider = yard.providers.get(instance.provider or "")
         try:
-            seen = await self._sight(instance, provider)
+            async with _answering(instance, self.answer_within):
+                seen = await self._sight(instance, provider)
             idle_since = await self._idle_since(instance, seen)
             now = yard.clock.now()
             planned = _give_up_or(plan(instance, seen, now, looking_since=self.began_at), instance, now)
             if planned.ask is not None and provider is not None:
-                await self._ask(planned.ask, instance, provider)
+                async with _answering(instance, self.answer_within):
+                    await self._ask(planned.ask, instance, provider)
         except ProviderRefused as no:
             planned, seen, idle_since = self._refused(instance, no), Sighting(Presence.ABSENT), None
         except (ProviderUnavailable, StorageFull) as gone:
@@ -171,6 +178,19 @@ class InstanceReconciler:
             self.yard.hints.executions.ring()
         if planned.capacity_returned or after.state is S.WAITING:
             self.yard.hints.line.ring()
+
+
+@asynccontextmanager
+async def _answering(instance: Instance, within: timedelta) -> AsyncIterator[None]:
+    """An answer that does not come is one that was lost: what was asked for may have happened all the same."""
+    try:
+        async with asyncio.timeout(within.total_seconds()):
+            yield
+    except TimeoutError:
+        seconds = within.total_seconds()
+        raise ProviderUnavailable(
+            f"the provider {instance.provider!r} did not answer within {seconds:.0f} seconds"
+        ) from None
 
 
 def _give_up_or(planned: Plan, instance: Instance, now: datetime) -> Plan:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from gpuyard.domain.errors import YardError
 from gpuyard.domain.ids import InstanceId
-from gpuyard.domain.instances import InstanceState
+from gpuyard.domain.instances import ENDED
 from gpuyard.ports.provider import CanList
 from gpuyard.ports.store import Tx
 from gpuyard.services.yard import Yard
@@ -45,7 +45,9 @@ async def note_key_use(yard: Yard) -> None:
 
 
 async def sweep(yard: Yard) -> Sequence[InstanceId]:
-    """Release every machine whose instance the yard has deleted or never knew; answers which.
+    """Release every machine whose instance the yard never knew, or has deleted or failed; answers which.
+
+    Of a failed one the provider may have said that it was gone, and find it again: it would run for nobody.
 
     An instance is written down before it is ordered, so what has no row here was ordered by nobody who remembers.
     """
@@ -67,4 +69,4 @@ async def sweep(yard: Yard) -> Sequence[InstanceId]:
 
 def _forgotten(tx: Tx, tenants: Sequence[InstanceId]) -> list[InstanceId]:
     found = ((instance_id, tx.instances.get(instance_id)) for instance_id in tenants)
-    return [id_ for id_, instance in found if instance is None or instance.state is InstanceState.DELETED]
+    return [id_ for id_, instance in found if instance is None or instance.state in ENDED]

@@ -29,6 +29,8 @@ class Schedule:
     passes: int = 0
     """How many were begun; for the metrics."""
     _running: dict[InstanceId, asyncio.Task[None]] = field(default_factory=dict)
+    _crowded_out: set[InstanceId] = field(default_factory=set)
+    """Woken while as many passes were in flight as there may be: they are next when one ends."""
 
     async def run(self) -> None:
         """Until cancelled; then waits for the passes in flight, whose claims would otherwise linger."""
@@ -45,7 +47,8 @@ class Schedule:
                     log.warning("cannot look for due instances: %s", trouble.message)
                     await yard.clock.sleep(SLOW_LOOK.total_seconds())
                     continue
-                for instance_id in dict.fromkeys([*yard.hints.take_woken(), *due]):
+                crowded_out, self._crowded_out = self._crowded_out, set()
+                for instance_id in dict.fromkeys([*crowded_out, *yard.hints.take_woken(), *due]):
                     self._begin(instance_id)
                 wait = SLOW_LOOK if wakes_at is None else min(max(wakes_at - now, QUICK_LOOK), SLOW_LOOK)
                 await yard.hints.instances.heard(rung, wait.total_seconds())
@@ -56,7 +59,7 @@ class Schedule:
         if instance_id in self._running:
             return
         if len(self._running) >= AT_ONCE:
-            self.yard.hints.instances.ring()
+            self._crowded_out.add(instance_id)
             return
         self.passes += 1
         task = asyncio.create_task(self._guarded(instance_id), name=f"reconcile {instance_id}")
