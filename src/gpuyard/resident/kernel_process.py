@@ -76,6 +76,7 @@ class KernelProcess:
         self._idle: dict[str, asyncio.Event] = {}
         self._audible = asyncio.Event()
         self._gone = False
+        self._condemned = False
         self._interrupted = False
         self._messages = 0
         self._tasks = [
@@ -84,7 +85,8 @@ class KernelProcess:
 
     @property
     def alive(self) -> bool:
-        return not self._gone
+        """Something can still be run in it: not when it was told to end, even while it takes its time to."""
+        return not (self._gone or self._condemned)
 
     async def ready(self) -> None:
         """Wait until it answers and its output is heard. Raises KernelDied, also when it takes for ever."""
@@ -116,15 +118,15 @@ class KernelProcess:
             os.killpg(self.pid, signal.SIGINT)
 
     async def kill(self) -> None:
-        """End it with everything it started."""
-        if not self.died.done():
+        """End it with everything it started, wait for the end, give the channels back. Again does nothing."""
+        self._condemned = True
+        if not self._gone:
             pids = execution_tree.members(self.pid) | {self.pid}
             execution_tree.send(pids, signal.SIGKILL)
-            await self.died
-        await self.close()
+        await asyncio.wait({self.died})
+        await self._close()
 
-    async def close(self) -> None:
-        """Give the channels back; again does nothing."""
+    async def _close(self) -> None:
         if self._context.closed:
             return
         for task in self._tasks:

@@ -116,7 +116,7 @@ class Kernel:
 
     async def _end_process(self) -> None:
         if self._process is not None:
-            await self._process.close()
+            await self._process.kill()
             self._process = None
 
     async def _start(self, env: Mapping[str, str]) -> KernelProcess:
