@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import resource
 import signal
@@ -190,15 +191,16 @@ def test_output_is_seen_while_the_program_still_runs(resident: RunningResident, 
     resident.client.put(f"/executions/{id}", json={"kind": "python", "detached": True, "code": code})
 
     with resident.client.stream("GET", f"/executions/{id}/journal?follow=true") as answer:
-        lines = answer.iter_lines()
-        first = next(lines)
+        records = map(json.loads, answer.iter_lines())
+        seen = [next(records)]
+        while text_of(seen) != "first\n":  # Python may write the line and its end one by one
+            seen.append(next(records))
         running = resident.a_client().get(f"/executions/{id}").json()["state"]
         resident.a_client().post(f"/executions/{id}/stdin", content=b"\n")
-        rest = list(lines)
+        rest = list(records)
 
-    assert '"first' in first  # Python may write the line and its end one by one
     assert running == "running"
-    assert '"exit"' in rest[-1]
+    assert [record["s"] for record in rest] == ["exit"]
 
 
 def test_output_on_both_pipes_keeps_its_order_when_it_comes_in_turns(resident: RunningResident, id: str) -> None:
