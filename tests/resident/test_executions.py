@@ -514,3 +514,11 @@ def test_a_body_that_is_not_json_is_malformed(resident: RunningResident, id: str
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_request"
+
+
+def test_64_mib_of_code_are_taken(resident: RunningResident) -> None:
+    code = "#" + "x" * (64 * 1024 * 1024 - 9) + "\necho ok"
+
+    found = resident.run("large", kind="shell", code=code)
+
+    assert text_of(found) == "ok\n"

@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from gpuyard.resident.errors import Refusal, malformed, wrong_field
 
-BODY_LIMIT = 32 * 1024 * 1024
-"""Code travels in a body; data travels as files, which have no bound."""
+BODY_LIMIT = 66 * 1024 * 1024
+"""Code travels in a body, 64 MiB of it at most; data travels as files, which have no bound."""
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
