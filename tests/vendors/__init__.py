@@ -1,0 +1,1 @@
+"""Other clouds' APIs, as our clients speak them."""

@@ -1,0 +1,1 @@
+"""The Novita API: our client for it, beside the published one."""
