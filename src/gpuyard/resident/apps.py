@@ -26,8 +26,9 @@ from gpuyard.resident.child import Child
 from gpuyard.resident.core import Resident
 from gpuyard.resident.errors import Refusal, not_found, wrong_field
 from gpuyard.resident.instance import Instance
+from gpuyard.resident.passing import Target, not_ready
 from gpuyard.resident.paths import Places
-from gpuyard.resident.proxy import Proxy, Target, not_ready
+from gpuyard.resident.proxy import Proxy
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _GRACE_SECONDS = 5.0
