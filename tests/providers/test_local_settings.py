@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from gpuyard.providers.local.limits import Affinity, Cgroups, find_limits
 from gpuyard.providers.local.processes import identify
 from gpuyard.providers.local.provider import LocalProvider
 from gpuyard.providers.local.settings import parse
+from gpuyard.providers.local.stock import Stock
 
 CATALOGUE = load_catalogue()
+MACHINE_GB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**9
 
 
 def test_simulated_cards_can_be_written_as_text_or_table() -> None:
@@ -76,6 +79,26 @@ async def test_offers_have_the_owners_prices(a_local: Callable[..., LocalProvide
 
     await provider.close()
     assert prices == {"nvidia-t4": 1, "cpu": 2}
+
+
+@pytest.mark.parametrize(
+    ("cards_are_simulated", "settings", "caps"),
+    [
+        (True, {}, (max(os.cpu_count() or 1, 64), max(MACHINE_GB, 256))),
+        (False, {}, (max(os.cpu_count() or 1, 2), max(MACHINE_GB, 4))),
+        (True, {"vcpus_max": 3, "ram_gb_max": 5}, (3, 5)),
+        (False, {"vcpus_max": 3000, "ram_gb_max": 5000}, (3000, 5000)),
+    ],
+)
+def test_an_instance_may_ask_for_what_is_there_and_for_more_where_it_is_only_tried(
+    tmp_path: Path, cards_are_simulated: bool, settings: dict[str, int], caps: tuple[int, int]
+) -> None:
+    [card] = find_cards({"nvidia-t4": 1}, CATALOGUE)
+    parsed = parse({"data_dir": tmp_path, **settings}, CATALOGUE)
+
+    offers = Stock(parsed, [replace(card, simulated=cards_are_simulated)], lambda: ()).offers()
+
+    assert {(offer.vcpus_max, offer.ram_gb_max) for offer in offers} == {caps}
 
 
 def test_without_a_delegated_control_group_the_owner_is_warned(tmp_path: Path) -> None:

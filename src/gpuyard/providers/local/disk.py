@@ -198,6 +198,12 @@ class Disk:
             elif link.is_symlink():
                 link.unlink(missing_ok=True)
 
+    def astray(self) -> list[Place]:
+        """Machines whose link is there and whose directory is not: somebody removed it by hand, and processes of it
+        may be left. Ask before `admitted`, which drops such links."""
+        links = (self.path / "instances").iterdir()
+        return [self.place(link.readlink().name) for link in links if link.is_symlink() and not link.exists()]
+
     def unlinked(self) -> list[Place]:
         """Machines that serve no instance: what an earlier life left in its warm pool, or died while making."""
         linked = {place.slot for _, place in self.admitted()}

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
-import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
-from gpuyard.domain.errors import ProviderRefused, ProviderUnavailable, StorageFull
-from gpuyard.domain.gpus import CPU, Gpu, GpuCatalogue
+from gpuyard.domain.errors import ProviderRefused, StorageFull
+from gpuyard.domain.gpus import GpuCatalogue
 from gpuyard.domain.ids import InstanceId
-from gpuyard.domain.instances import InstanceSpec
 from gpuyard.domain.offers import Offer
 from gpuyard.domain.sightings import Presence, Reach, Sighting
 from gpuyard.ports.provider import Order
 from gpuyard.providers.bell import Bell
-from gpuyard.providers.local import processes
-from gpuyard.providers.local.cards import Card, choose, find_cards
+from gpuyard.providers.local import adoption
+from gpuyard.providers.local.adoption import epitaph
+from gpuyard.providers.local.cards import find_cards
 from gpuyard.providers.local.disk import Disk, Place, Record, Wanted
 from gpuyard.providers.local.launch import Launcher
 from gpuyard.providers.local.limits import Limits, find_limits
 from gpuyard.providers.local.machine import Machine
 from gpuyard.providers.local.pool import WarmPool
-from gpuyard.providers.local.sandbox import Sandbox, find_sandbox
 from gpuyard.providers.local.settings import LocalSettings
-from gpuyard.providers.prices import cpu_price, price_of
-from gpuyard.resident.wire import Assignment, GrantedGpu
+from gpuyard.providers.local.stock import Stock
+from gpuyard.providers.local.walls import find_walls
+from gpuyard.resident.wire import Assignment
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +36,6 @@ _RELEASE_GRACE_SECONDS = 1.0
 """Less than at a stop: nothing of it is kept but what the yard has copied already."""
 _TRUSTED_SECONDS = 5.0
 """How long an answer of a resident counts. That its process ended we are told at once."""
-_CPU_GPU = Gpu(slug=CPU, name="CPU", memory_gb=0, vendor="", architecture="")
 
 P, W = Presence, Wanted
 
@@ -55,7 +51,7 @@ class LocalProvider:
         """What the owner should know: no sandbox, limits that are not enforced. Complete after `open`."""
         self._catalogue = catalogue
         self._disk = Disk(settings.data_dir)
-        self._cards: Sequence[Card] = ()
+        self._stock = Stock(settings, (), self._records)
         self._machines: dict[InstanceId, Machine] = {}
         self._bell = Bell()
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -85,15 +81,14 @@ class LocalProvider:
         self._pool.open()
 
     async def _take_stock(self) -> None:
-        self._cards = await asyncio.to_thread(find_cards, self.settings.simulate, self._catalogue)
-        await self._find_walls()
-        self._machines = {
-            instance_id: self._machine(place, instance_id) for instance_id, place in list(self._disk.admitted())
-        }
-        found = await asyncio.to_thread(processes.slots_in_use)
-        await self._end_leftovers(found)
+        cards = await asyncio.to_thread(find_cards, self.settings.simulate, self._catalogue)
+        self._stock = Stock(self.settings, cards, self._records)
+        self._launcher, warnings = await find_walls(self.settings, self._disk, real_cards=not self._stock.simulated)
+        simulated = ("no GPU was found: the cards are simulated",) if self._stock.simulated else ()
+        unkept = (*self._limits.warnings, "the disk size of an instance is not enforced")
+        self.warnings = (*simulated, *warnings, *unkept)
+        self._machines = await adoption.take_stock(self._disk, self._machine, region=self.settings.region)
         for machine in self._machines.values():
-            await self._adopt(machine, found.get(machine.place.slot, []))
             self._drive(machine)
 
     async def close(self) -> None:
@@ -108,19 +103,7 @@ class LocalProvider:
     # what a yard asks
 
     async def offers(self) -> Sequence[Offer]:
-        taken = self._taken()
-        counts: dict[str, list[Card]] = {}
-        for card in self._cards:
-            counts.setdefault(card.gpu.slug, []).append(card)
-        in_use = sum(1 for machine in self._machines.values() if self._occupies_cpu(machine))
-        cpus = self.settings.cpu_instances
-        return [
-            *(
-                self._offer(cards[0].gpu, cards[0].simulated, len(cards), sum(c.index not in taken for c in cards))
-                for cards in counts.values()
-            ),
-            *([self._offer(_CPU_GPU, False, cpus, max(cpus - in_use, 0))] if cpus else []),
-        ]
+        return self._stock.offers()
 
     async def order(self, order: Order) -> None:
         known = self._machines.get(order.instance_id)
@@ -128,8 +111,8 @@ class LocalProvider:
             await self._surely(self._save(known))
             self._drive(known)
             return
-        self._must_suit(order)
-        gpus = self._grant(order.spec)
+        self._stock.must_suit(order)
+        gpus = self._stock.grant(order.spec)
         machine = self._pool.take() or self._machine(self._disk.place(secrets.token_hex(6)))
         machine.record = Record(order, gpus)
         self._machines[order.instance_id] = machine  # from here on the cards are taken
@@ -175,8 +158,8 @@ class LocalProvider:
             raise ProviderRefused(f"{self.name} keeps no disk of {order.instance_id}")
         if machine.record.wanted is not W.STOPPED or not machine.record.settled:
             return
-        self._must_suit(order)
-        stopped, machine.record = machine.record, Record(order, self._grant(order.spec))
+        self._stock.must_suit(order)
+        stopped, machine.record = machine.record, Record(order, self._stock.grant(order.spec))
         machine.saved = False
         machine.failed = ""
         try:
@@ -198,62 +181,13 @@ class LocalProvider:
             return None
         return Reach(socket=str(machine.place.socket))
 
-    # what is free
-
-    def _taken(self) -> frozenset[int]:
-        return frozenset(gpu.index for m in self._machines.values() if m.record is not None for gpu in m.record.gpus)
-
-    def _occupies_cpu(self, machine: Machine) -> bool:
-        record = machine.record
-        return record is not None and CPU in record.order.spec.demand() and not record.settled
-
-    def _grant(self, spec: InstanceSpec) -> tuple[GrantedGpu, ...]:
-        """Choose cards for a record that is made before the event loop runs on, so that nobody else gets them."""
-        demand = dict(spec.demand())
-        if demand.pop(CPU, 0):
-            in_use = sum(1 for machine in self._machines.values() if self._occupies_cpu(machine))
-            if in_use >= self.settings.cpu_instances:
-                raise self._no_capacity(spec)
-        chosen = choose(self._cards, self._taken(), demand)
-        if chosen is None:
-            raise self._no_capacity(spec)
-        return tuple(card.granted() for card in chosen)
-
-    def _no_capacity(self, spec: InstanceSpec) -> ProviderRefused:
-        wanted = ", ".join(f"{count}× {gpu}" for gpu, count in spec.demand().items())
-        return ProviderRefused(f"{self.name} does not have {wanted} free", details={"no_capacity": True})
+    def _records(self) -> Iterable[Record]:
+        return (machine.record for machine in self._machines.values() if machine.record is not None)
 
     def _cannot_write(self, error: OSError) -> StorageFull:
         return StorageFull(
             f"{self.name} cannot write to {self.settings.data_dir}: {error.strerror or error}",
             hint="make room there, or make it writable",
-        )
-
-    def _must_suit(self, order: Order) -> None:
-        if order.region != self.settings.region:
-            raise ProviderRefused(f"{self.name} has no region {order.region!r}, only {self.settings.region!r}")
-        if order.spec.image not in self.settings.images:
-            there = ", ".join(sorted(self.settings.images))
-            raise ProviderRefused(f"{self.name} has no image {order.spec.image!r}; there is: {there}")
-
-    def _offer(self, gpu: Gpu, simulated: bool, total: int, free: int) -> Offer:
-        settings = self.settings
-        return Offer(
-            provider=self.name,
-            region=settings.region,
-            gpu_type=gpu.slug,
-            gpu_name=gpu.name,
-            gpu_memory_gb=gpu.memory_gb,
-            price_per_hour_micro=cpu_price(settings.prices) if gpu.slug == CPU else price_of(gpu, settings.prices),
-            total=total,
-            available=free,
-            seen_at=datetime.now(UTC),
-            simulated=simulated,
-            # never less than what an instance has when nothing was asked for, or a small machine could serve nobody
-            vcpus_max=settings.vcpus_max or max(os.cpu_count() or 1, 2),
-            ram_gb_max=settings.ram_gb_max or max(_ram_gb(), 4),
-            disk_gb_max=settings.disk_gb_max or max(shutil.disk_usage(settings.data_dir).total // 10**9, 20),
-            images=frozenset(settings.images),
         )
 
     # bringing machines to where they should be
@@ -311,7 +245,7 @@ class LocalProvider:
             elif still_wanted():
                 await machine.kill()  # a spare that would not serve; the next round starts a resident of its own
         elif still_wanted() and fresh:
-            machine.failed = machine.failed or _epitaph(machine)
+            machine.failed = machine.failed or epitaph(machine)
         elif still_wanted():
             await machine.kill()
 
@@ -366,7 +300,7 @@ class LocalProvider:
             self._pool.poke()
         elif machine.record.wanted is W.RUNNING and not machine.ending and machine.running is not None:
             if machine.running.assigned:
-                machine.failed = _epitaph(machine)
+                machine.failed = epitaph(machine)
                 self._keep(asyncio.ensure_future(self._clean_up(machine)))
             self._ring(machine)
 
@@ -377,78 +311,8 @@ class LocalProvider:
         except OSError as error:
             log.warning("machine %s: %s", machine.place.slot, error)
 
-    # finding what an earlier life has left
-
-    async def _adopt(self, machine: Machine, found: list[processes.Identity]) -> None:
-        """Take over what still runs of an instance, and end what cannot be used."""
-        record, running = machine.record, machine.place.read_running()
-        if record is None or record.settled:
-            return
-        if machine.failed:  # a damaged record: which cards it has is not known, so it must not have any
-            machine.running = running
-            await machine.kill()
-            return
-        if running is not None and running.assigned and processes.alive(running.watched):
-            machine.adopt(running)
-            return
-        if found or running is not None:
-            machine.running = running
-            await machine.kill()
-        if running is not None and running.assigned and record.wanted is W.RUNNING:
-            rebooted = running.watched.boot != processes.boot_id()
-            machine.failed = "this computer was restarted" if rebooted else _epitaph(machine)
-
-    async def _end_leftovers(self, found: dict[str, list[processes.Identity]]) -> None:
-        """Processes and directories that serve no instance."""
-        serving = {machine.place.slot for machine in self._machines.values()}
-        ours = {place.slot: place for place in self._disk.unlinked()}
-        for slot in set(found) & set(ours):
-            await self._machine(ours[slot]).kill()
-        for place in ours.values():
-            if place.slot not in serving:
-                await asyncio.to_thread(self._disk.retire, place)
-
-    def _machine(self, place: Place, instance_id: InstanceId | None = None) -> Machine:
-        machine = Machine(place, self._launcher, self._ended)
-        if instance_id is not None:
-            machine.record = place.read_record() or self._unreadable(instance_id)
-            machine.saved = True
-            if machine.record.order.resident_secret == "":
-                machine.failed = "its record on disk cannot be read"
-        return machine
-
-    def _unreadable(self, instance_id: InstanceId) -> Record:
-        """Stands in for a record that is damaged, so that the instance can be seen and released."""
-        order = Order(instance_id, "", "", self.settings.region, InstanceSpec(gpus=()), "", "", {})
-        return Record(order, ())
-
-    async def _find_walls(self) -> None:
-        warnings = (
-            [] if any(not card.simulated for card in self._cards) else ["no GPU was found: the cards are simulated"]
-        )
-        sandbox: Sandbox | None = None
-        if self.settings.sandbox == "none":
-            warnings.append("instances run without a sandbox: their programs can read what this user can")
-        else:
-            found = await asyncio.to_thread(self._try_sandbox)
-            if isinstance(found, Sandbox):
-                sandbox = found
-            elif self.settings.sandbox == "bwrap":
-                raise ProviderUnavailable(f"no sandbox: {found}", hint="mend it, or set sandbox to auto or none")
-            else:
-                warnings.append(f"instances run without a sandbox, their programs can read what this user can: {found}")
-        self._launcher = Launcher(self.settings.python, sandbox)
-        if sandbox is not None and os.geteuid() == 0:
-            warnings.append("the yard runs as root: programs of instances read /usr and /opt as root; give it a user")
-        self.warnings = (*warnings, *self._limits.warnings, "the disk size of an instance is not enforced")
-
-    def _try_sandbox(self) -> Sandbox | str:
-        place = self._disk.place("probe")
-        try:
-            real = any(not card.simulated for card in self._cards)
-            return find_sandbox(place, self.settings.python, self.settings.data_dir / "etc", gpus=real)
-        finally:
-            self._disk.retire(place)
+    def _machine(self, place: Place) -> Machine:
+        return Machine(place, self._launcher, self._ended)
 
     # small things
 
@@ -505,12 +369,3 @@ def _assignment(record: Record) -> Assignment:
         ram_gb=spec.ram_gb,
         disk_gb=spec.disk_gb,
     )
-
-
-def _epitaph(machine: Machine) -> str:
-    said = machine.place.log_tail()
-    return f"its resident ended by itself: {said}" if said else "its resident ended by itself"
-
-
-def _ram_gb() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**9

@@ -43,7 +43,7 @@ class LocalSettings:
     vcpus_max: int | None = None
     ram_gb_max: int | None = None
     disk_gb_max: int | None = None
-    """The most one instance may ask for. None: what the machine has."""
+    """The most one instance may ask for. None: what the machine has; with simulated cards at least 64 vCPUs, 256 GB."""
 
 
 def parse(settings: Mapping[str, Any], catalogue: GpuCatalogue) -> LocalSettings:
