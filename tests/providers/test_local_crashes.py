@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,100 @@ async def test_a_damaged_record_is_a_failed_instance_that_can_be_released(local_
     await provider.release(order.instance_id)
     await world.seen(order.instance_id, P.ABSENT)
     assert slot not in processes.slots_in_use()
+
+
+@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
+async def test_processes_of_a_directory_that_was_removed_by_hand_are_ended(
+    local_world: Worlds, tmp_path: Path, sandbox: str
+) -> None:
+    world = local_world(sandbox=sandbox)
+    order = await world.running()
+    slot = _slot(tmp_path, order)
+    await (await world.provider()).close()
+    world._open = None
+    shutil.rmtree(tmp_path / "yard" / "machines" / slot)
+
+    provider = await world.provider()
+
+    assert (await provider.sight(order.instance_id)).presence is P.ABSENT
+    assert slot not in processes.slots_in_use()
+    assert await world.free("nvidia-rtx-3090") == 2
+
+
+@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
+@pytest.mark.parametrize("victim", ["watched", "inside"])
+async def test_a_resident_killed_by_hand_is_a_failed_machine_whose_files_are_kept(
+    local_world: Worlds, tmp_path: Path, sandbox: str, victim: str
+) -> None:
+    world = local_world(sandbox=sandbox)
+    provider = await world.provider()
+    order = await world.an_order()
+    await provider.order(order)
+    await world.seen(order.instance_id, P.RUNNING)
+    slot = _slot(tmp_path, order)
+    place = Disk(tmp_path / "yard").place(slot)
+    (place.workspace / "kept.txt").write_text("here")
+    running = place.read_running()
+    assert running is not None
+    processes.end((running.init if victim == "inside" else None) or running.watched)
+
+    async with asyncio.timeout(30):
+        while (found := await provider.sight(order.instance_id)).presence is not P.FAILED:
+            await asyncio.sleep(0.01)
+        while slot in processes.slots_in_use():
+            await asyncio.sleep(0.01)
+    await provider.stop(order.instance_id)
+    await world.seen(order.instance_id, P.STOPPED)
+
+    assert "ended by itself" in found.reason
+    assert (place.workspace / "kept.txt").read_text() == "here"
+    assert await world.free("nvidia-rtx-3090") == 2
+
+
+async def test_a_pid_that_means_another_process_now_is_neither_adopted_nor_killed(
+    local_world: Worlds, tmp_path: Path
+) -> None:
+    world = local_world(sandbox="none")
+    order = await world.running()
+    place = Disk(tmp_path / "yard").place(_slot(tmp_path, order))
+    await (await world.provider()).close()
+    world._open = None
+    running = place.read_running()
+    assert running is not None
+    processes.end_tree(running.watched)
+    bystander = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        place.write_running(replace(running, watched=replace(running.watched, pid=bystander.pid)))
+
+        found = await (await world.provider()).sight(order.instance_id)
+
+        assert found.presence is P.FAILED
+        assert bystander.returncode is None
+        assert processes.identify(bystander.pid) is not None
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+
+async def test_after_a_reboot_an_instance_has_ended_and_its_files_are_kept(local_world: Worlds, tmp_path: Path) -> None:
+    world = local_world(sandbox="none")
+    order = await world.running()
+    place = Disk(tmp_path / "yard").place(_slot(tmp_path, order))
+    (place.workspace / "kept.txt").write_text("here")
+    await (await world.provider()).close()
+    world._open = None
+    running = place.read_running()
+    assert running is not None
+    processes.end_tree(running.watched)
+    place.write_running(replace(running, watched=replace(running.watched, boot="an earlier boot")))
+
+    provider = await world.provider()
+    found = await provider.sight(order.instance_id)
+    await provider.stop(order.instance_id)
+    await world.seen(order.instance_id, P.STOPPED)
+
+    assert (found.presence, found.reason) == (P.FAILED, "this computer was restarted")
+    assert (place.workspace / "kept.txt").read_text() == "here"
 
 
 def _slot(tmp_path: Path, order: Order) -> str:
