@@ -97,6 +97,21 @@ async def test_a_sandboxed_program_cannot_write_outside_of_its_own(local_world: 
     assert said.split("\n")[:-1] == ["may /workspace", "may /tmp", "may /home/coder"]
 
 
+async def test_no_program_in_a_sandbox_can_set_the_kernel_of_this_machine(local_world: Worlds) -> None:
+    """Where a yard is run by root, files of root are the program's own; opening them changes nothing yet."""
+    world = local_world(sandbox="bwrap")
+    order = await running(world)
+
+    said = await shell(
+        world,
+        order.instance_id,
+        "find /proc -type f -path '/proc/[!0-9]*' -not -path '/proc/self/*' -not -path '/proc/thread-self/*' "
+        "-exec bash -c 'for file; do (: >> $file) 2>/dev/null && echo open $file; done' _ {} + 2>/dev/null; echo done",
+    )
+
+    assert said == "done\n"
+
+
 async def test_a_program_cannot_read_the_residents_memory_or_environment(local_world: Worlds) -> None:
     world = local_world(sandbox="bwrap")
     order = await running(world)

@@ -37,6 +37,10 @@ _ETC = (
 )
 """What programs need of /etc: names and certificates on the network, time, libraries, shells. No accounts, no keys."""
 
+_KERNEL = ("sys", "sysrq-trigger", "acpi", "asound", "driver", "fs", "mtrr", "pressure", "scsi")
+"""Of /proc, what sets this machine's kernel. Its files belong to the host's root: where that is who runs the yard, a
+program inside could write them without any capability, and by `sys/kernel/core_pattern` run anything outside."""
+
 _USERS = f"root:x:0:0:root:/root:/usr/sbin/nologin\ncoder:x:{_UID}:{_UID}:coder:/home/coder:/bin/bash\n"
 _GROUPS = f"root:x:0:\ncoder:x:{_UID}:\n"
 
@@ -67,6 +71,9 @@ class Sandbox:
         yield from ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--cap-drop", "ALL")
         yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", _HOST_NAME)
         yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--tmpfs", "/var/tmp")  # noqa: S108
+        for name in _KERNEL:
+            if (of_kernel := Path("/proc", name)).exists():
+                yield from ("--ro-bind", str(of_kernel), str(of_kernel))
         yield from _system()
         for file in ("passwd", "group", "hostname"):
             yield from ("--ro-bind", str(self.etc / file), f"/etc/{file}")
