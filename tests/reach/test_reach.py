@@ -350,3 +350,15 @@ async def test_input_that_is_not_taken_is_not_lost_in_silence(
         with pytest.raises(error):
             await at(residents, peer).feed(EXECUTION, typed(), eof=True)
     assert "POST /executions/exec_1/stdin?eof=true " in peer.heads[0]
+
+
+async def test_a_secret_that_a_visitor_sends_along_stays_here(residents: HttpResidents) -> None:
+    async def empty(peer: Peer, head: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        await answer(writer, b"{}")
+
+    headers = {SECRET_HEADER.lower(): "guessed"}
+    async with a_peer(empty) as peer, at(residents, peer).request("GET", "/files/", headers=headers) as reply:
+        assert reply.status == 200
+
+    assert "guessed" not in peer.heads[0]
+    assert peer.heads[0].lower().count(SECRET_HEADER.lower()) == 1

@@ -176,7 +176,7 @@ class HttpResident:
     ) -> Pipe:
         url = str(self._url(path, query).copy_with(scheme="wss" if self._base.scheme == "https" else "ws"))
         options: dict[str, Any] = {
-            "additional_headers": {**(headers or {}), SECRET_HEADER: self._secret},
+            "additional_headers": self._shown(headers),
             "subprotocols": [Subprotocol(name) for name in subprotocols] or None,
             "user_agent_header": None,
             "compression": None,
@@ -227,7 +227,7 @@ class HttpResident:
         request = httpx.Request(
             method,
             self._url(path, query),
-            headers={**(headers or {}), SECRET_HEADER: self._secret},
+            headers=self._shown(headers),
             content=body,
             extensions={"timeout": limits},
         )
@@ -239,6 +239,11 @@ class HttpResident:
             yield reply
         finally:
             await reply.aclose()
+
+    def _shown(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        """With the secret, and with no other that a visitor sent along."""
+        others = {name: value for name, value in (headers or {}).items() if name.lower() != SECRET_HEADER.lower()}
+        return {**others, SECRET_HEADER: self._secret}
 
     async def _flowing(self, reply: httpx.Response) -> AsyncIterator[bytes]:
         with reaching(self._instance_id):

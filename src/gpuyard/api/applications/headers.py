@@ -29,7 +29,7 @@ SPEAK_FOR_THE_ORIGIN = frozenset(
 def outward(headers: Iterable[tuple[str, str]], home: str) -> list[tuple[bytes, bytes]]:
     """The headers of an application at the path `home`, cookies kept to that path, nothing left for shared caches."""
     kept = [(name.lower(), value) for name, value in headers]
-    kept = [(n, v) for n, v in kept if n not in OF_ONE_CONNECTION | SPEAK_FOR_THE_ORIGIN]
+    kept = [(n, v) for n, v in kept if n not in OF_ONE_CONNECTION | SPEAK_FOR_THE_ORIGIN | {"date"}]  # ours is sent
     told = [(n, v) for n, v in kept if n != "set-cookie"]
     cookies = [("set-cookie", c) for n, v in kept if n == "set-cookie" and (c := cookie_within(v, home)) is not None]
     private = [] if any(n == "cache-control" for n, _ in told) else [("cache-control", "private")]
