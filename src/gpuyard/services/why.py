@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +13,16 @@ from gpuyard.domain.ledger import UsageInterval
 from gpuyard.ports.store import Tx
 from gpuyard.services.instances import find
 from gpuyard.services.yard import Yard
+
+EVENTS_AT_ONCE = 1000
+
+_PHASES: Mapping[InstanceState, str] = {
+    InstanceState.WAITING: "wait",
+    InstanceState.REQUESTED: "start",
+    InstanceState.PROVISIONING: "start",
+    InstanceState.STARTING: "start",
+}
+"""Which phase a state belongs to; the time of running is measured by its intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +37,9 @@ class Timings:
     """Where the time went. None for a phase that has not begun."""
 
     wait: timedelta | None
-    """In line, until it was placed."""
+    """In line, until it was placed; every time it was."""
     start: timedelta | None
-    """From placed to running, all starts together."""
+    """From placed to running, all tries and starts together."""
     run: timedelta
 
 
@@ -64,37 +74,34 @@ async def usage(yard: Yard, caller: Caller, ref: str) -> InstanceUsage:
     def look(tx: Tx) -> InstanceUsage:
         instance = find(tx, caller, ref)
         intervals = tx.ledger.intervals(instance.id)
-        events = tx.events.after(instance.account_id, 0, limit=1000, subject=instance.id)
-        timings = timings_from(instance, intervals, events, now)
+        timings = timings_from(instance, intervals, _events(tx, instance), now)
         return InstanceUsage(instance, intervals, timings, sum(i.cost_until(now) for i in intervals), now)
 
     return await yard.store.read(look)
 
 
 def timings_from(
-    instance: Instance, intervals: Sequence[UsageInterval], events: Sequence[Event], now: datetime
+    instance: Instance, intervals: Sequence[UsageInterval], events: Iterable[Event], now: datetime
 ) -> Timings:
-    """Read the phases off what was recorded when they changed."""
-    wait: timedelta | None = None
-    start: timedelta | None = None
-    waiting_since: datetime | None = instance.created_at
-    starting_since: datetime | None = None
-    for event in events:
-        state = event.data.get("state")
-        if event.data.get("event") in ("created", "changed"):
-            continue
-        if state in (InstanceState.REQUESTED, InstanceState.STARTING) and waiting_since is not None:
-            wait = (wait or timedelta()) + (event.at - waiting_since)
-            waiting_since = None
-        if state in (InstanceState.REQUESTED, InstanceState.STARTING) and starting_since is None:
-            starting_since = event.at
-        elif state == InstanceState.WAITING:
-            waiting_since, starting_since = event.at, None
-        elif state not in (InstanceState.REQUESTED, InstanceState.STARTING, InstanceState.PROVISIONING):
-            if state == InstanceState.RUNNING and starting_since is not None:
-                start = (start or timedelta()) + (event.at - starting_since)
-            waiting_since, starting_since = None, None
-    if waiting_since is not None and instance.state is InstanceState.WAITING:
-        wait = (wait or timedelta()) + (now - waiting_since)
+    """Read the phases off what was recorded when they changed; the one it is in lasts until `now`."""
+    spent: dict[str, timedelta] = {}
+    phase: str | None = "wait"
+    since = instance.created_at
+    for state, at in [*_states(events), (None, now)]:
+        if phase is not None:
+            spent[phase] = spent.get(phase, timedelta()) + max(at - since, timedelta())
+        phase, since = _PHASES.get(state) if state is not None else None, at
     run = sum((interval.lasted_until(now) for interval in intervals), timedelta())
-    return Timings(wait, start, run)
+    return Timings(spent.get("wait"), spent.get("start"), run)
+
+
+def _states(events: Iterable[Event]) -> list[tuple[InstanceState, datetime]]:
+    return [(InstanceState(event.data["state"]), event.at) for event in events]
+
+
+def _events(tx: Tx, instance: Instance) -> Iterator[Event]:
+    """All of them: one that lived long and was changed often has more than fit in one page."""
+    seq = 0
+    while page := tx.events.after(instance.account_id, seq, limit=EVENTS_AT_ONCE, subject=instance.id):
+        yield from page
+        seq = page[-1].seq
