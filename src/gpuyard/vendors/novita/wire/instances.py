@@ -274,7 +274,7 @@ class EnvSetting(Shape):
 class Network(Shape):
     """Which VPC network an instance is in, and its address there."""
 
-    id: str | None = key("Id", "id")
+    id: str | None = key("id", "Id")
     ip: str | None = None
 
 
