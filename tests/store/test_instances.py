@@ -143,6 +143,16 @@ async def test_the_line_is_ordered_by_priority_then_age(store: SqlStore, account
     assert await store.read(lambda tx: tx.instances.line()) == [urgent, old, young]
 
 
+async def test_the_line_for_some_gpus_is_everybody_who_wants_any_of_them(store: SqlStore, account: Account) -> None:
+    one = an_instance(account.id, gpus={"nvidia-t4": 1})
+    both = an_instance(account.id, gpus={"nvidia-t4": 1, "nvidia-rtx-4090": 1}, age=SECOND)
+    await stored(store, one, both, an_instance(account.id), an_instance(account.id, S.RUNNING, gpus={"nvidia-t4": 1}))
+
+    line = await store.read(lambda tx: tx.instances.line({"nvidia-t4", "nvidia-rtx-4090"}))
+
+    assert line == [both, one]
+
+
 async def test_in_state_crosses_accounts_oldest_first(store: SqlStore, account: Account) -> None:
     other = await settled(store)
     young = an_instance(account.id, S.RUNNING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -134,8 +134,8 @@ class Instances(Protocol):
         """Write every field. With a claim: only if nobody took it since, even if it has expired; False means somebody
         else has it, or that it was never added. Raises NameTaken."""
 
-    def line(self) -> Sequence[Instance]:
-        """Every waiting instance, first in line first: priority, then age."""
+    def line(self, wanting: Collection[str] | None = None) -> Sequence[Instance]:
+        """Every waiting instance, or those that want any of some GPU types, first in line first: priority, then age."""
 
     def in_state(self, *states: InstanceState) -> Sequence[Instance]:
         """Across accounts, oldest first."""

@@ -89,12 +89,8 @@ class _Ahead:
     def outcome(self, instance: Instance, offers: Sequence[Offer], in_use: Mapping[Pool, int]) -> Placed | WaitReason:
         if self._line is None:
             asks = self._instance
-            wanted = asks.spec.demand().keys()
-            ahead = [
-                other
-                for other in self._tx.instances.line()
-                if other.id != asks.id and other.priority >= asks.priority and wanted & other.spec.demand().keys()
-            ]
+            rivals = self._tx.instances.line(asks.spec.demand().keys())
+            ahead = [other for other in rivals if other.id != asks.id and other.priority >= asks.priority]
             self._line = [waiting_entry(other) for other in ahead]
             self._funds = purses(self._tx, (other.account_id for other in ahead))
         return _outcome(self._line, instance, offers, in_use, self._funds)

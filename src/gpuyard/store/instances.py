@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, case, delete, func, null, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, case, delete, exists, func, null, or_, select, update
 
 from gpuyard.domain.errors import NameTaken
 from gpuyard.domain.ids import AccountId, InstanceId
@@ -89,6 +89,20 @@ _DISOWN = Statement(
 
 
 @lru_cache
+def _line_wanting(gpu_types: int) -> Statement:
+    theirs = instance_gpus.c
+    asks = exists().where(
+        theirs.instance_id == _i.id,
+        theirs.gpu_type.in_([bindparam(f"gpu{n}", type_=theirs.gpu_type.type) for n in range(gpu_types)]),
+    )
+    return Statement(
+        select(*COLUMNS)
+        .where(_i.state == InstanceState.WAITING.value, asks)
+        .order_by(_i.priority.desc(), _i.created_at, _i.id)
+    )
+
+
+@lru_cache
 def _in_state(states: int) -> Statement:
     return Statement(
         select(*COLUMNS)
@@ -153,8 +167,12 @@ class SqlInstances:
             self._session.change_many(_ADD_GPU, gpu_rows(instance, row))
         return True
 
-    def line(self) -> Sequence[Instance]:
-        return [instance_of(row) for row in self._session.rows(_LINE)]
+    def line(self, wanting: Collection[str] | None = None) -> Sequence[Instance]:
+        """Of a long line, only what is asked for is read: an order that holds the writer meanwhile is short."""
+        if wanting is None:
+            return [instance_of(row) for row in self._session.rows(_LINE)]
+        params = {f"gpu{n}": gpu_type for n, gpu_type in enumerate(sorted(wanting))}
+        return [instance_of(row) for row in self._session.rows(_line_wanting(len(params)), params)]
 
     def in_state(self, *states: InstanceState) -> Sequence[Instance]:
         if not states:
