@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable
@@ -86,6 +87,7 @@ class Awaited:
 
 
 def _awaitable(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 

@@ -63,10 +63,11 @@ class AsyncJobs:
         type: str | None = None,
         start_time: int | None = None,
         end_time: int | None = None,
+        creators: str | None = None,
     ) -> list[JobModel]:
-        """Times are Unix seconds."""
+        """Times are Unix seconds, 0 for no bound; `creators` is a user's id."""
         query = {"pageSize": page_size, "pageNum": page_num, "jobId": job_id, "state": state, "type": type}
-        return (await self._send(_job_page(**query, startTime=start_time, endTime=end_time)))[0]
+        return (await self._send(_job_page(**query, startTime=start_time, endTime=end_time, creators=creators)))[0]
 
 
 class AsyncTemplates:

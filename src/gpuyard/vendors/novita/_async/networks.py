@@ -57,9 +57,16 @@ class AsyncNetworks:
         return walk(self._transport, page, lambda network: network.id)
 
     async def list(
-        self, *, page_size: int | None = None, page_num: int | None = None, name: str | None = None
+        self,
+        *,
+        page_size: int | None = None,
+        page_num: int | None = None,
+        name: str | None = None,
+        creators: str | None = None,
     ) -> list[NetworkModel]:
-        return (await self._send(_network_page(pageSize=page_size, pageNum=page_num, name=name)))[0]
+        """`name` is fuzzy; `creators` is a user's id."""
+        query = {"pageSize": page_size, "pageNum": page_num, "name": name, "creators": creators}
+        return (await self._send(_network_page(**query)))[0]
 
 
 class AsyncStorages:
