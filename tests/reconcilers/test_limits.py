@@ -166,6 +166,21 @@ async def test_a_limit_never_erases_the_disk_at_a_provider_that_is_missing_from_
         assert (await world.now(instance)).state is S.STOPPING
 
 
+async def test_what_runs_at_a_provider_that_is_missing_from_the_settings_stops_once_it_is_back() -> None:
+    async with World.made() as world:
+        instance = await world.running()
+        reconciler = without_its_provider(world)
+
+        await instances.stop(world.yard, world.owner, instance.id)
+        await reconciler.reconcile(instance.id)
+        meanwhile = (await world.now(instance)).state
+        world.yard.providers["fake"] = world.provider  # type: ignore[index]
+        world.clock.forward(hours=3)
+
+        await world.settled(instance)
+        assert (meanwhile, (await world.settled(instance)).state) == (S.STOPPING, S.STOPPED)
+
+
 async def test_a_running_instance_says_that_its_provider_is_not_configured_until_it_is_again() -> None:
     async with World.made() as world:
         instance = await world.running()

@@ -22,7 +22,6 @@ from gpuyard.domain.instances import (
     may_stop,
 )
 from gpuyard.domain.placing import Placed
-from gpuyard.ports.provider import CanStop
 from gpuyard.ports.store import InstanceFilter, Page, Tx
 from gpuyard.services import capacity
 from gpuyard.services.meters import settle
@@ -211,7 +210,7 @@ async def stop(yard: Yard, caller: Caller, ref: str) -> Instance:
                 hint="delete it instead: it has no disk to keep yet",
                 details={"state": str(instance.state)},
             )
-        if not isinstance(yard.providers.get(instance.provider or ""), CanStop):
+        if not instance.has_disk:
             raise IllegalMove(
                 f"the provider {instance.provider!r} cannot keep the disk of a stopped instance",
                 hint="delete it instead, after downloading what you need",
