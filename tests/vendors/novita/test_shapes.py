@@ -149,7 +149,7 @@ def test_an_array_of_one_passes_for_an_object_and_an_empty_one_for_nothing(key: 
     assert empty.model_dump(by_alias=True)[key] is None
 
 
-@pytest.mark.parametrize("parts", itertools.combinations(["workerConfig", "policy", "image", "state", "healthy"], 2))
+@pytest.mark.parametrize("parts", [*itertools.combinations(["workerConfig", "policy", "image", "state", "healthy"], 2)])
 def test_the_parts_of_an_endpoint_may_be_arrays_of_one(parts: tuple[str, ...]) -> None:
     wrapped = {**ENDPOINT, **{part: [ENDPOINT[part]] for part in parts}, "ports": {"port": 80}}
 
@@ -182,7 +182,26 @@ def test_a_word_nobody_knows_yet_stays_what_it_was(shape: type[BaseModel], examp
 
 
 def test_every_documented_status_is_known() -> None:
-    documented = ["toCreate", "creating", "pulling", "running", "toStart", "starting", "toStop", "stopping", "exited", "toRestart", "restarting", "toRemove", "removing", "removed", "toReset", "resetting", "migrating", "freezing"]
+    documented = [
+        "toCreate",
+        "creating",
+        "pulling",
+        "running",
+        "toStart",
+        "starting",
+        "toStop",
+        "stopping",
+        "exited",
+        "toRestart",
+        "restarting",
+        "toRemove",
+        "removing",
+        "removed",
+        "toReset",
+        "resetting",
+        "migrating",
+        "freezing",
+    ]
 
     assert {str(status) for status in instances.Status} == {*documented, "pending"}
 
