@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gpuyard.cli.session import Options
+from gpuyard.cli.home import open_client
+from gpuyard.cli.options import Options
 
 
 def complete_gpu(incomplete: str) -> list[tuple[str, str]]:
@@ -15,8 +16,6 @@ def complete_gpu(incomplete: str) -> list[tuple[str, str]]:
     before, comma, last = incomplete.rpartition(",")
     found: dict[str, str] = {}
     with contextlib.suppress(Exception, SystemExit):
-        from gpuyard.cli.home import open_client
-
         with open_client(Options()) as client:
             for offer in client.offers():
                 found.setdefault(offer.gpu_type, f"{offer.available} free")
@@ -26,8 +25,6 @@ def complete_gpu(incomplete: str) -> list[tuple[str, str]]:
 def complete_instance(incomplete: str) -> list[tuple[str, str]]:
     """Names of your instances that are not gone. Silent where no yard answers: Tab is no place for errors."""
     with contextlib.suppress(Exception, SystemExit):
-        from gpuyard.cli.home import open_client
-
         with open_client(Options()) as client:
             return [
                 (instance.name, str(instance.state))

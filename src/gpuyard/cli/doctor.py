@@ -15,7 +15,8 @@ from pathlib import Path
 from gpuyard.cli.failures import CliError, ExitStatus, failure_of
 from gpuyard.cli.home import connect, data_directory, find_access, home
 from gpuyard.cli.local_yard import missing_libraries, running_yard
-from gpuyard.cli.session import Options, Session
+from gpuyard.cli.options import Options
+from gpuyard.cli.session import Session
 
 DEFAULT_PORT = 8470
 LITTLE_SPACE = 2 * 1024**3

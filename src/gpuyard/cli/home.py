@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuyard.cli.session import Options
+from gpuyard.cli.options import Options
 
 if TYPE_CHECKING:
     from gpuyard import Client

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from gpuyard.cli.home import open_client
+from gpuyard.cli.options import Options
 from gpuyard.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -20,25 +22,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., int | None])
 
 _PANEL = "Global options (after any command, too)"
-
-
-@dataclass(frozen=True)
-class Options:
-    as_json: bool = False
-    quiet: bool = False
-    no_color: bool = False
-    url: str | None = None
-    api_key: str | None = None
-
-    def over(self, earlier: Options) -> Options:
-        """What is given after the command adds to what was given before it."""
-        return Options(
-            as_json=self.as_json or earlier.as_json,
-            quiet=self.quiet or earlier.quiet,
-            no_color=self.no_color or earlier.no_color,
-            url=self.url or earlier.url,
-            api_key=self.api_key or earlier.api_key,
-        )
 
 
 @dataclass
@@ -54,9 +37,7 @@ class Session:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """The yard of --url, GPUYARD_URL or the stored credentials. Raises CliError where there is none."""
-        from gpuyard.cli.home import open_client
-
+        """The yard of --url, GPUYARD_URL or the stored credentials. Raises NotConfigured where there is none."""
         with open_client(self.options) as client:
             yield client
 

@@ -17,8 +17,9 @@ from gpuyard.cli.amounts import show_money
 from gpuyard.cli.failures import CliError, ExitStatus, failure_of
 from gpuyard.cli.home import Access, connect, data_directory, find_access, home, store
 from gpuyard.cli.local_yard import Running, YardOptions
+from gpuyard.cli.options import Options
 from gpuyard.cli.screen import jsonable
-from gpuyard.cli.session import Options, Session
+from gpuyard.cli.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
