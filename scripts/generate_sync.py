@@ -34,6 +34,7 @@ NAMES = {
 _DROPPED = frozenset({"async", "await"})
 _CLASS = re.compile(r"\bAsync([A-Z]\w*)")
 _FUNCTION = re.compile(r"\basync_(\w+)")
+_OURS = "lint.isort.known-first-party=['gpuyard']"  # also what is not written yet
 _KEYWORD = re.compile(r"\b(?:async|await) ")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -72,7 +73,17 @@ def _formatted(path: Path, source: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
     where = ["--stdin-filename", str(path), "-"]
     for command in (
-        ["check", "--fix-only", "--unsafe-fixes", "--select", "I,F401,C416,UP028", "--quiet", *where],
+        [
+            "check",
+            "--fix-only",
+            "--unsafe-fixes",
+            "--select",
+            "I,F401,C416,UP028",
+            "--quiet",
+            "--config",
+            _OURS,
+            *where,
+        ],
         ["format", "--quiet", *where],
     ):
         source = subprocess.run([*ruff, *command], input=source, text=True, capture_output=True, check=True).stdout

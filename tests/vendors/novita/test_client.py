@@ -152,15 +152,6 @@ async def test_what_certainly_did_not_happen_is_asked_again(manner: str, harmles
     assert made.id == "i-1"
 
 
-async def test_the_pause_a_server_asks_for_is_kept(manner: str) -> None:
-    cloud = Cloud(json_answer({}, 429, retry_after="1"), NO_INSTANCES)
-    begun = time.monotonic()
-
-    await open_client(manner, cloud, retries=1).gpu.instances.list()
-
-    assert time.monotonic() - begun >= 1
-
-
 async def test_requests_wait_for_their_turn(manner: str) -> None:
     cloud = Cloud(*[{"data": []}] * 5)
     client = open_client(manner, cloud, rate_limit=novita.RateLimit(20, burst=2))

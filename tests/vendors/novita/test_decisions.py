@@ -125,6 +125,13 @@ def test_the_pause_asked_for_is_kept_or_the_error_is_raised(seconds: int, dice: 
     assert seconds > policy.longest_seconds - 1 or pause is not None
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_pause_is_read_from_the_refusal(status: int) -> None:
+    failure = Failure(error_of(status, "http://x/y", {"retry-after": "7"}, b""))
+
+    assert RetryPolicy(1, first_seconds=0.5).pause(failure, repeatable=True, tries=1, dice=0.5) == 7.25
+
+
 @given(dice=DICE)
 def test_pauses_grow_until_they_are_long_enough(dice: float) -> None:
     policy = RetryPolicy(100)

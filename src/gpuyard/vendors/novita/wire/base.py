@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SerializationInfo
 from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
@@ -64,8 +64,14 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _text_by_key(value: int | None, info: SerializationInfo) -> int | str | None:
+    return str(value) if info.by_alias and value is not None else value
+
+
 Maybe = Annotated[T | None, BeforeValidator(_blank_as_none)]
 """Missing, null and "" are all nothing."""
+IntAsText = Annotated[int | None, BeforeValidator(_blank_as_none), PlainSerializer(_text_by_key)]
+"""A number that some clients read as text only: by JSON key it is written as a decimal string."""
 One = Annotated[T | None, BeforeValidator(_the_one)]
 Sole = Annotated[T, BeforeValidator(_the_one)]
 Many = Annotated[list[T], BeforeValidator(_as_list)]

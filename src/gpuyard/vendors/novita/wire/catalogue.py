@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from gpuyard.vendors.novita.wire.base import Listing, Many, Maybe, Open, Shape, key
+from gpuyard.vendors.novita.wire.base import IntAsText, Listing, Many, Maybe, Open, Shape, key
 
 PRICE_UNITS_PER_USD: Final = 100_000
 """Prices of products are integers in 1/100000 USD: 35000 is 0.35 USD per hour."""
@@ -96,7 +96,7 @@ class GPUProduct(Priced):
     """On demand, 1/100000 USD per hour."""
     monthly_price: Many[SubscriptionPrice] = []
     billing_methods: Many[Open[BillingMode]] = []
-    spot_price_raw: Maybe[int] = key("spotPrice")
+    spot_price_raw: IntAsText = key("spotPrice")
     inventory_state: Maybe[Open[InventoryState]] = None
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from gpuyard.vendors.novita.wire.base import Listing, Many, Maybe, One, Open, Shape, Sole, key
+from gpuyard.vendors.novita.wire.base import IntAsText, Listing, Many, Maybe, One, Open, Shape, Sole, key
 from gpuyard.vendors.novita.wire.instances import Env, EnvSetting, VolumeType
 
 
@@ -132,8 +132,8 @@ class EndpointState(Shape):
 class WorkerConfig(Shape):
     min_num: Maybe[int] = None
     max_num: Maybe[int] = None
-    free_timeout: Maybe[int] = None
-    max_concurrent: Maybe[int] = None
+    free_timeout: IntAsText = None
+    max_concurrent: IntAsText = None
     gpu_num: Maybe[int] = None
     request_timeout: Maybe[int] = None
     cuda_version: str | None = None
@@ -141,7 +141,7 @@ class WorkerConfig(Shape):
 
 class Policy(Shape):
     type: Maybe[Open[PolicyType]] = None
-    value: Maybe[int] = None
+    value: IntAsText = None
 
 
 class Image(Shape):
