@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from gpuyard.domain.errors import InstanceUnreachable
 from gpuyard.domain.executions import EXECUTION_ENDED, Execution, ExecutionKind, ExecutionState
 from gpuyard.domain.ids import ExecutionId, InstanceId
@@ -180,3 +182,19 @@ async def test_a_follower_sees_what_is_written_while_it_waits() -> None:
             seen = await follower
 
         assert seen == resident.written
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [record(s="exit", code="0", reason=7), record(s="exit", code=10**30), record(s="exit"), record(s="exit", code=[1])],
+)
+async def test_an_end_that_makes_no_sense_is_an_end_that_went_badly(forged: bytes) -> None:
+    async with World.made() as world:
+        resident = WritingResident()
+        resident.written = b'{"s": "result"\n"result"\n' + forged
+        execution = await ask(world)
+
+        async with collecting(world, resident):
+            done = await ended(world, execution)
+
+        assert (done.state, done.exit_code, done.result) == (S.FAILED, None, None)

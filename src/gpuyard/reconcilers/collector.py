@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ SLOW_LOOK_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 HEAD = 96
 """A record's kind stands within its first bytes; the rest may be 64 KiB of text that need not be parsed."""
+
+MOST_EXIT_CODE, MOST_REASON = 2**31, 200
 
 NOTHING_RUNS = frozenset({InstanceState.STOPPED, InstanceState.FAILED, InstanceState.DELETED, InstanceState.WAITING})
 
@@ -105,7 +107,7 @@ class Collector:
                 hints.journal_grew(execution_id)
         if last.exit is None:  # the stream ended before the execution did: it is resumed
             return False
-        code, reason = last.exit.get("code"), str(last.exit.get("reason") or "")
+        code, reason = last.exit
         event = ExecutionEvent.EXITED_WELL if code == 0 and not reason else ExecutionEvent.EXITED_BADLY
         if reason == "cancelled":
             event = ExecutionEvent.CANCEL
@@ -145,20 +147,34 @@ class Collector:
 
 @dataclass
 class _Last:
-    """The two records that say how an execution ended."""
+    """The two records that say how an execution ended. Programs of the instance may have forged them, so a record that
+    says nothing sensible is passed over, and a forged end is an end."""
 
-    exit: dict[str, Any] | None = None
+    exit: tuple[int | None, str] | None = None
+    """Code and reason."""
     result: str | None = None
 
-    def read(self, records: Iterator[bytes] | list[bytes]) -> None:
+    def read(self, records: Iterable[bytes]) -> None:
         for record in records:
             head = record[:HEAD]
             if b'"exit"' in head or b'"result"' in head:
-                parsed = json.loads(record)
-                if parsed.get("s") == "exit":
-                    self.exit = parsed
-                elif parsed.get("s") == "result":
-                    self.result = parsed.get("text")
+                self._take(_parsed(record))
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        if record.get("s") == "exit":
+            code, reason = record.get("code"), record.get("reason")
+            sane = isinstance(code, int) and abs(code) < MOST_EXIT_CODE
+            self.exit = (code if sane else None, reason[:MOST_REASON] if isinstance(reason, str) else "")
+        elif record.get("s") == "result" and isinstance(record.get("text"), str):
+            self.result = record["text"]
+
+
+def _parsed(record: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(record)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _with_instance(tx: Tx, execution_id: ExecutionId) -> tuple[Execution | None, Instance | None]:
