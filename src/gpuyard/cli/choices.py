@@ -15,22 +15,20 @@ def complete_gpu(incomplete: str) -> list[tuple[str, str]]:
     """GPU types of the yard, behind what is there already: `rtx-4090:2,nvi…`."""
     before, comma, last = incomplete.rpartition(",")
     found: dict[str, str] = {}
-    with contextlib.suppress(Exception, SystemExit):
-        with open_client(Options()) as client:
-            for offer in client.offers():
-                found.setdefault(offer.gpu_type, f"{offer.available} free")
+    with contextlib.suppress(Exception, SystemExit), open_client(Options()) as client:
+        for offer in client.offers():
+            found.setdefault(offer.gpu_type, f"{offer.available} free")
     return [(f"{before}{comma}{kind}", note) for kind, note in found.items() if kind.startswith(last)]
 
 
 def complete_instance(incomplete: str) -> list[tuple[str, str]]:
     """Names of your instances that are not gone. Silent where no yard answers: Tab is no place for errors."""
-    with contextlib.suppress(Exception, SystemExit):
-        with open_client(Options()) as client:
-            return [
-                (instance.name, str(instance.state))
-                for instance in client.instances.list()
-                if instance.name.startswith(incomplete)
-            ]
+    with contextlib.suppress(Exception, SystemExit), open_client(Options()) as client:
+        return [
+            (instance.name, str(instance.state))
+            for instance in client.instances.list()
+            if instance.name.startswith(incomplete)
+        ]
     return []
 
 
