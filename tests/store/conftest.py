@@ -10,7 +10,7 @@ import pytest
 
 from gpuyard.domain.accounts import Account
 from gpuyard.store import SqlStore, open_store
-from gpuyard.store.databases import database_at
+from gpuyard.store.opening import database_at
 from gpuyard.store.schema import migrate
 from tests.postgres import PostgresServer, postgres_server, postgres_url
 from tests.store.builders import settled

@@ -14,8 +14,8 @@ from gpuyard.domain.ids import AccountId
 from gpuyard.domain.instances import Instance, InstanceState
 from gpuyard.ports.store import InstanceFilter
 from gpuyard.store import SqlStore, cursors
-from gpuyard.store.databases import database_at
 from gpuyard.store.instance_pages import _branches, _params, _statement
+from gpuyard.store.opening import database_at
 from tests.store.builders import SECOND, an_instance, settled, stored
 from tests.store.seed import bulk_instances
 

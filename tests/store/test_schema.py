@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from gpuyard.store import CannotOpen, open_store
-from gpuyard.store.databases import database_at
+from gpuyard.store.opening import database_at
 from gpuyard.store.schema import HEAD, migrate, revision
 from gpuyard.store.tables import metadata
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gpuyard.store.databases import CannotOpen, database_at
+from gpuyard.store.databases import CannotOpen
 from gpuyard.store.journals import DiskJournals
+from gpuyard.store.opening import database_at
 from gpuyard.store.schema import migrate
 from gpuyard.store.store import SqlStore
 

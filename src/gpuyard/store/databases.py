@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
 from gpuyard.store.statements import Connection, Session
 
@@ -59,21 +58,3 @@ class Database(Protocol):
 
     def cannot_open(self, error: Exception) -> CannotOpen:
         """Say what a failed first contact means and what to do."""
-
-
-def database_at(text: str) -> Database:
-    """The database behind `sqlite:///path` or `postgresql://…`. Raises CannotOpen."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise CannotOpen(f"{text!r} is no database URL: write sqlite:///path or postgresql://user@host/name") from None
-    match url.get_backend_name():
-        case "sqlite":
-            from gpuyard.store.sqlite import Sqlite
-
-            return Sqlite.at(url)
-        case "postgresql":
-            from gpuyard.store.postgresql import Postgresql
-
-            return Postgresql.at(url)
-    raise CannotOpen(f"no database is called {url.drivername!r}: write sqlite:///path or postgresql://user@host/name")
