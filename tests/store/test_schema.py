@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -129,13 +132,25 @@ def test_an_unusable_place_is_named(url: str, said: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_takes_no_files_is_named(sqlite_url: str) -> None:
-    path = Path(sqlite_url.removeprefix("sqlite:///"))
-    path.parent.chmod(0o500)
+    with tempfile.TemporaryDirectory(prefix="gy", dir="/tmp") as directory:
+        path = Path(directory, "yard.db")
+        shutil.copy(sqlite_url.removeprefix("sqlite:///"), path)
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
 
+        with somebody_else(), pytest.raises(CannotOpen, match="cannot write to"):
+            open_store(f"sqlite:///{path}")
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Root may write everywhere, so root becomes nobody for a moment."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
     try:
-        with pytest.raises(CannotOpen, match="cannot write to"):
-            open_store(sqlite_url)
+        yield
     finally:
-        path.parent.chmod(0o700)
+        os.seteuid(0)
