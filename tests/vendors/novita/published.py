@@ -27,7 +27,7 @@ def environment(release: str) -> Path:
     """The interpreter of an environment with this release, made on first use and kept. Skips where it cannot be made."""
     place = ROOT / ".venv" / "vendors" / f"novita-sdk-{release}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
+    with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "ready").exists():
             venv.create(place, clear=True)
@@ -119,6 +119,8 @@ def recording() -> Iterator[Recorder]:
         recorder.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield recorder
-        server.shutdown()
-        thread.join()
+        try:
+            yield recorder
+        finally:
+            server.shutdown()
+            thread.join()
