@@ -155,17 +155,6 @@ class ProviderContract:
         assert first.presence in (P.PENDING, P.RUNNING)
         await world.seen(order.instance_id, P.RUNNING)
 
-    async def test_the_resident_of_a_running_machine_answers_to_its_secret_alone(self, world: World) -> None:
-        order = await world.running()
-
-        async with world.inside(order.instance_id) as resident:
-            if resident is None:
-                pytest.skip("its machines have no resident")
-            known = await resident.get("/executions")
-            stranger = await resident.get("/executions", headers={"X-Resident-Secret": "guessed"})
-
-        assert (known.status_code, stranger.status_code) == (200, 401)
-
     async def test_ordering_twice_makes_one_machine(self, world: World) -> None:
         provider = await world.provider()
         order = await world.an_order()
@@ -298,6 +287,20 @@ class ProviderContract:
         async with asyncio.timeout(world.patience):
             while (await provider.sight(order.instance_id)).presence is not P.RUNNING:
                 assert await provider.changed() == order.instance_id
+
+
+class ResidentContract:
+    """For providers whose machines are more than pretended."""
+
+    async def test_the_resident_of_a_running_machine_answers_to_its_secret_alone(self, world: World) -> None:
+        order = await world.running()
+
+        async with world.inside(order.instance_id) as resident:
+            assert resident is not None, "its machines have no resident"
+            known = await resident.get("/executions")
+            stranger = await resident.get("/executions", headers={"X-Resident-Secret": "guessed"})
+
+        assert (known.status_code, stranger.status_code) == (200, 401)
 
 
 class StoppingContract:

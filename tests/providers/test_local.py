@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, settings
 from gpuyard.catalogue import load_catalogue
 from gpuyard.providers.local.provider import LocalProvider
 from gpuyard.providers.local.settings import LocalSettings
-from tests.contract.provider import ProviderContract, StoppingContract, World, life_of
+from tests.contract.provider import ProviderContract, ResidentContract, StoppingContract, World, life_of
 
 
-class TestSandboxedAndWarm(ProviderContract, StoppingContract):
+class TestSandboxedAndWarm(ProviderContract, ResidentContract, StoppingContract):
     @pytest.fixture
     def world(self, local_world: Callable[..., World]) -> World:
         return local_world(sandbox="bwrap", warm_pool=1)
 
 
-class TestOpenAndCold(ProviderContract, StoppingContract):
+class TestOpenAndCold(ProviderContract, ResidentContract, StoppingContract):
     @pytest.fixture
     def world(self, local_world: Callable[..., World]) -> World:
         return local_world(sandbox="none", warm_pool=0)
