@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -334,12 +335,13 @@ def test_a_signal_ends_the_whole_tree(resident: RunningResident, id: str, name: 
     script = (
         "setsid bash -c 'echo $$ > far-pid; exec sleep 600' & "
         "bash -c 'echo $$ > near-pid; exec sleep 600' & "
-        "python3 -c 'import time; time.sleep(600)'"
+        # it tells when it can be interrupted: a Python that is still starting ends with 1 instead
+        'python3 -c \'import os, time; print(os.getpid(), file=open("front-pid", "w"), flush=True); time.sleep(600)\''
     )
-    for file in ("far-pid", "near-pid"):
+    for file in ("far-pid", "near-pid", "front-pid"):
         (resident.workspace / file).unlink(missing_ok=True)
     resident.client.put(f"/executions/{id}", json={"kind": "shell", "code": script})
-    pids = [pid_from(resident.workspace / file) for file in ("far-pid", "near-pid")]
+    pids = [pid_from(resident.workspace / file) for file in ("far-pid", "near-pid", "front-pid")]
 
     answer = resident.client.post(f"/executions/{id}/signal", json={"signal": name})
     found = resident.records(id)
@@ -349,7 +351,8 @@ def test_a_signal_ends_the_whole_tree(resident: RunningResident, id: str, name: 
     if name == "INT":  # which background programs of a script ignore, as everywhere
         resident.client.post(f"/executions/{id}/signal", json={"signal": "KILL"})
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in pids))
 
 

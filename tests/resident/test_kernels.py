@@ -323,10 +323,13 @@ def test_a_cell_that_ignores_its_timeout_loses_its_kernel(resident: RunningResid
     assert cell(resident, "'fresh'", kernel="stubborn")[0]["text"] == "'fresh'"
 
 
-def test_a_kernel_that_dies_says_so_and_the_next_execution_gets_a_fresh_one(resident: RunningResident) -> None:
-    cell(resident, "before = 1", kernel="mortal")
+def test_a_kernel_that_dies_says_so_and_the_next_execution_gets_a_fresh_one(resident: RunningResident, id: str) -> None:
+    killed = cell(resident, "before = 1\nimport os; os.getpid()", kernel="mortal")
+    begin(resident, id, "print('last words', flush=True)\nimport time; time.sleep(600)", kernel="mortal")
+    until(lambda: seen(resident, id, "last words"))
 
-    dead = cell(resident, "print('last words', flush=True)\nimport os; os.kill(os.getpid(), 9)", kernel="mortal")
+    psutil.Process(int(killed[-2]["text"])).kill()
+    dead = resident.records(id)
     after = cell(resident, "before", kernel="mortal")
 
     assert text_of(dead) == "last words\n"
