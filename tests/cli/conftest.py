@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gpuyard import Client
@@ -178,3 +180,14 @@ def newcomer(tmp_path: Path) -> Iterator[Seat]:
     yield seat
     if (seat.home / "data" / "server.json").exists():
         end_yard(seat)
+    end_servers(seat)
+
+
+def end_servers(seat: Seat) -> None:
+    """End a server that was still starting, too: it has written down nowhere yet that it is there."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            ours = process.environ().get("GPUYARD_HOME") == str(seat.home)
+            if ours and "gpuyard.server" in process.cmdline():
+                process.terminate()
+                process.wait(30)
